@@ -1,0 +1,93 @@
+"""
+Where the two programs leave things for each other below the state directory.
+
+`pods/UID/containers/NAME/ATTEMPT/` is one attempt: `spec.json` (the agent's),
+`worker.jsonl` (the worker's own, see `journal`), `stop.json` and `exit.json`
+(the supervisor's). Every id is checked before it becomes part of a path: what
+comes over the socket must not be able to leave the directory.
+"""
+
+import re
+from pathlib import Path
+
+from wasm_node.protocol import records
+
+SOCKET = "runtime.sock"
+"""In the run directory. It answers Hello as soon as the runtime is ready."""
+SPEC = "spec.json"
+JOURNAL = "worker.jsonl"
+STOP = "stop.json"
+EXIT = "exit.json"
+UID = "uid"
+"""In a pod's directory: the number its workers run as."""
+
+_POD_UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
+_CONTAINER = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_MOST_ATTEMPTS = 10**9
+
+
+def check_pod_uid(uid: object) -> None:
+    """
+    Raise ValueError unless the uid can name a directory.
+
+    Raises:
+        ValueError: with the uid in its text.
+    """
+    if not isinstance(uid, str) or _POD_UID.fullmatch(uid) is None:
+        raise ValueError(f"cannot use {uid!r} as a pod uid")
+
+
+def checked(attempt: records.AttemptId) -> records.AttemptId:
+    """
+    Return the id, fit to be part of a path.
+
+    Raises:
+        ValueError: it could name something outside its directory.
+    """
+    check_pod_uid(attempt.pod_uid)
+    if not isinstance(attempt.container, str) or not _CONTAINER.fullmatch(attempt.container):
+        raise ValueError(f"cannot use {attempt.container!r} as a container name")
+    if type(attempt.attempt) is not int or not 0 <= attempt.attempt < _MOST_ATTEMPTS:
+        raise ValueError(f"cannot use {attempt.attempt!r} as an attempt number")
+    return attempt
+
+
+def pods(state: Path) -> Path:
+    """Return the directory of all pods."""
+    return state / "pods"
+
+
+def pod(state: Path, uid: str) -> Path:
+    """Return the directory of one pod."""
+    return pods(state) / uid
+
+
+def container(state: Path, attempt: records.AttemptId) -> Path:
+    """Return the directory of all attempts of one container."""
+    return pod(state, attempt.pod_uid) / "containers" / attempt.container
+
+
+def attempt(state: Path, each: records.AttemptId) -> Path:
+    """Return the directory of one attempt."""
+    return container(state, each) / str(each.attempt)
+
+
+def attempts(state: Path) -> list[records.AttemptId]:
+    """List all attempts on disk, in order; names that are no ids are passed."""
+    found = []
+    for path in pods(state).glob("*/containers/*/*"):
+        uid, name, number = path.parts[-4], path.parts[-2], path.parts[-1]
+        if number.isdecimal():
+            found.append(records.AttemptId(uid, name, int(number)))
+    return sorted(
+        (each for each in found if _is_safe(each)),
+        key=lambda each: (each.pod_uid, each.container, each.attempt),
+    )
+
+
+def _is_safe(each: records.AttemptId) -> bool:
+    try:
+        checked(each)
+    except ValueError:
+        return False
+    return True

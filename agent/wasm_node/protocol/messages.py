@@ -1,0 +1,189 @@
+"""
+What agent and runtime say to each other, as values.
+
+A connection begins with Hello and its version; a runtime of version N serves
+agents of N and N-1, since the two are upgraded apart. Each request carries a
+sequence number that its reply repeats, so that a slow one (a compilation)
+holds up nothing. After Subscribe, facts come in between, without a number;
+the fact that a start brings about always comes before that start's reply.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self, TypeAlias
+
+from wasm_node.protocol import layout, records
+
+VERSION = 1
+PAGE = 500
+"""Facts in one reply to List, at most."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Hello:
+    """The first request; answered with the runtime's version and worlds."""
+
+    verb: ClassVar[str] = "hello"
+    version: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepare:
+    """Compile the module at `path`, whose bytes hash to `digest`."""
+
+    verb: ClassVar[str] = "prepare"
+    path: str
+    digest: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Run the attempt whose spec.json lies in its directory."""
+
+    verb: ClassVar[str] = "start"
+    id: records.AttemptId
+
+
+@dataclasses.dataclass(frozen=True)
+class Stop:
+    """Have the attempt end within so many seconds."""
+
+    verb: ClassVar[str] = "stop"
+    id: records.AttemptId
+    grace_s: float
+
+
+@dataclasses.dataclass(frozen=True)
+class List:
+    """One page of facts: those whose id, as text, comes behind `after`."""
+
+    verb: ClassVar[str] = "list"
+    after: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Forget:
+    """Drop all records of a pod of which nothing runs."""
+
+    verb: ClassVar[str] = "forget"
+    pod_uid: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Subscribe:
+    """Send facts from now on."""
+
+    verb: ClassVar[str] = "subscribe"
+
+
+Request: TypeAlias = Hello | Prepare | Start | Stop | List | Forget | Subscribe
+_REQUESTS: Mapping[str, type[Request]] = {
+    each.verb: each for each in (Hello, Prepare, Start, Stop, List, Forget, Subscribe)
+}
+
+
+Result: TypeAlias = Mapping[str, Any]
+"""What a reply holds: `facts` for List, `fact` for Start, nothing else yet."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Fact:
+    """
+    The state of one attempt that the runtime knows.
+
+    Attributes:
+        id: which attempt.
+        pid: of its worker; 0 where there never was one.
+        started_at_ns: unix time when the guest was entered.
+        exit: how it ended; None while it runs.
+    """
+
+    id: records.AttemptId
+    pid: int
+    started_at_ns: int
+    exit: records.ExitRecord | None
+
+    def to_message(self) -> dict[str, Any]:
+        """Return the JSON object of this fact."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_message(cls, raw: Mapping[str, Any]) -> Self:
+        """
+        Read a fact.
+
+        Raises:
+            ValueError: it is not one of this version.
+        """
+        try:
+            ended = raw["exit"]
+            return cls(
+                id=records.AttemptId(**raw["id"]),
+                pid=int(raw["pid"]),
+                started_at_ns=int(raw["started_at_ns"]),
+                exit=None if ended is None else records.ExitRecord.from_fields(ended),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"cannot read fact: {error!r}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """
+    A request that was not done.
+
+    Attributes:
+        retry: the same request may go through later.
+        reason: the CamelCase word for status and events.
+        message: for people.
+    """
+
+    retry: bool
+    reason: str
+    message: str
+
+
+def request(seq: int, wanted: Request) -> dict[str, Any]:
+    """Return the message that asks for something."""
+    return {"seq": seq, "verb": wanted.verb, **dataclasses.asdict(wanted)}
+
+
+def parse_request(raw: Mapping[str, Any]) -> tuple[int, Request]:
+    """
+    Read a request and its sequence number.
+
+    Raises:
+        ValueError: it is none, or names what could not safely be a path.
+    """
+    fields = dict(raw)
+    try:
+        seq, verb = int(fields.pop("seq")), str(fields.pop("verb"))
+        if verb not in _REQUESTS:
+            raise ValueError(f"cannot do {verb!r}: this runtime does not know it")
+        if "id" in fields:
+            fields["id"] = layout.checked(records.AttemptId(**fields["id"]))
+        if "pod_uid" in fields:
+            layout.check_pod_uid(fields["pod_uid"])
+        parsed = _REQUESTS[verb](**fields)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"cannot read request: {error!r}") from error
+    _check_types(parsed)
+    return seq, parsed
+
+
+def _check_types(parsed: Request) -> None:
+    for field in dataclasses.fields(parsed):
+        value = getattr(parsed, field.name)
+        wanted = (int, float) if field.type is float else field.type
+        if not isinstance(value, wanted) or isinstance(value, bool):  # type: ignore[arg-type]
+            raise ValueError(f"cannot read request: {parsed.verb}'s {field.name} is {value!r}")
+
+
+def done(seq: int, result: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the reply to a request that was done."""
+    return {"re": seq, "ok": dict(result or {})}
+
+
+def refused(seq: int, refusal: Refusal) -> dict[str, Any]:
+    """Return the reply to a request that was not done."""
+    return {"re": seq, "error": dataclasses.asdict(refusal)}

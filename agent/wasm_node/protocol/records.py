@@ -1,0 +1,170 @@
+"""
+What one attempt of one container is, and how it ended: the two files on disk.
+
+The agent writes `spec.json` before it asks for a start; the runtime writes
+`exit.json` once the attempt is over. Both lie in the attempt's directory, so
+that either program can be killed at any time and find all it needs again.
+An attempt runs at most once in its life: a restart is a new attempt.
+"""
+
+import dataclasses
+import enum
+import json
+from collections.abc import Mapping
+from typing import Any, Self
+
+
+class EndedBy(enum.StrEnum):
+    """Who ended an attempt: a recorded fact, never inferred from a number."""
+
+    ITSELF = "itself"
+    """The guest returned, called proc_exit, or trapped."""
+    STOP = "stop"
+    """We were asked to stop it and it did not end by itself first."""
+    MEMORY = "memory"
+    """It was ended for its memory: by the kernel's cgroup, or by its limit."""
+    CRASH = "crash"
+    """Its process died by a signal that nobody here sent."""
+    NEVER_STARTED = "never-started"
+    """The runtime could not bring it up: `reason` and `message` say why."""
+    UNKNOWN = "unknown"
+    """Nobody saw the end (the host or the whole runtime went away)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AttemptId:
+    """One run of one container of one pod; the attempt counts from 0."""
+
+    pod_uid: str
+    container: str
+    attempt: int
+
+    def __str__(self) -> str:
+        """Return the id as it stands in containerIDs and in paths."""
+        return f"{self.pod_uid}/{self.container}/{self.attempt}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Mount:
+    """A directory of the host that the guest sees under another path."""
+
+    host_path: str
+    guest_path: str
+    read_only: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class ContainerSpec:
+    """
+    All that the runtime needs to run one attempt.
+
+    Attributes:
+        id: which attempt this is.
+        pod_namespace: for names in process titles and messages.
+        pod_name: likewise.
+        module_path: the .wasm (or .wat) file on the host; absolute.
+        module_digest: `sha256:...` of its bytes; key of the compile cache.
+        argv: what the guest sees, argv[0] included.
+        env: the guest's environment, in order, names unique.
+        mounts: directories opened for the guest; nothing else is visible.
+        log_path: the CRI log file this attempt appends to; absolute.
+        memory_limit_bytes: bound of linear memory, and with some room of the
+            process where a cgroup may be made; None is no bound.
+        cpu_limit_millis: CPU bound in thousandths of a core, where a cgroup
+            may be made; None is no bound.
+    """
+
+    id: AttemptId
+    pod_namespace: str
+    pod_name: str
+    module_path: str
+    module_digest: str
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    mounts: tuple[Mount, ...]
+    log_path: str
+    memory_limit_bytes: int | None
+    cpu_limit_millis: int | None
+
+    def to_json(self) -> bytes:
+        """Encode for `spec.json`."""
+        return json.dumps(dataclasses.asdict(self), separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, raw: bytes) -> Self:
+        """
+        Decode `spec.json`.
+
+        Raises:
+            ValueError: it is not a spec of this version.
+        """
+        fields = _object(raw, "container spec")
+        try:
+            return cls(
+                id=AttemptId(**fields.pop("id")),
+                argv=tuple(fields.pop("argv")),
+                env=tuple((name, value) for name, value in fields.pop("env")),
+                mounts=tuple(Mount(**each) for each in fields.pop("mounts")),
+                **fields,
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"cannot read container spec: {error!r}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class ExitRecord:
+    """
+    How an attempt ended.
+
+    Attributes:
+        code: the exit code as kubectl shows it; the guest's own where it gave
+            one, 143 after a stop, 137 for memory, 128+signal for a crash.
+        ended_by: who ended it.
+        reason: a CamelCase word for `state.terminated.reason`: Completed,
+            Error, WasmTrap, OOMKilled, StartError, ContainerStatusUnknown.
+        message: for people, at most 4 KiB; empty where the code says it all.
+        started_at_ns: unix time in nanoseconds when the guest was entered, or
+            when the start was given up.
+        finished_at_ns: unix time in nanoseconds of the end.
+    """
+
+    code: int
+    ended_by: EndedBy
+    reason: str
+    message: str
+    started_at_ns: int
+    finished_at_ns: int
+
+    def to_json(self) -> bytes:
+        """Encode for `exit.json`."""
+        return json.dumps(dataclasses.asdict(self), separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, raw: bytes) -> Self:
+        """
+        Decode `exit.json`.
+
+        Raises:
+            ValueError: it is cut short, or not of this version.
+        """
+        return cls.from_fields(_object(raw, "exit record"))
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """
+        Make one of decoded JSON.
+
+        Raises:
+            ValueError: it is not of this version.
+        """
+        try:
+            return cls(**{**fields, "ended_by": EndedBy(fields["ended_by"])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"cannot read exit record: {error!r}") from error
+
+
+def _object(raw: bytes, what: str) -> dict[str, Any]:
+    decoded = json.loads(raw)
+    if not isinstance(decoded, dict):
+        raise ValueError(f"cannot read {what}: not a JSON object")
+    return decoded

@@ -1,0 +1,56 @@
+"""
+How a runtime is set up: what `wasm-node runtime` hands to the program itself.
+
+The program is started with `-m` and this object as its one argument, in JSON:
+no second set of flags to keep in step, and nothing of the command line's
+imports in a process that forks a worker per container.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Self
+
+
+@dataclasses.dataclass(frozen=True)
+class RuntimeSettings:
+    """
+    Settings of one runtime.
+
+    Attributes:
+        state: pods and compiled code; kept across restarts.
+        run: the socket; a short path, since sockets allow 107 bytes.
+        logs: where log files may lie (below `state` is allowed as well).
+        agent_uid: a user beside root and our own that may use the socket.
+        first_uid: as root, workers run as this number plus one and up; the
+            number itself is the compiler's.
+        shutdown_grace_s: what running guests get when the runtime is told to
+            end.
+    """
+
+    state: Path
+    run: Path
+    logs: Path
+    agent_uid: int | None = None
+    first_uid: int = 200000
+    shutdown_grace_s: float = 10.0
+
+    def to_json(self) -> str:
+        """Encode as the program's argument."""
+        fields = dataclasses.asdict(self)
+        paths = {name: str(fields[name]) for name in ("state", "run", "logs")}
+        return json.dumps(fields | paths)
+
+    @classmethod
+    def from_json(cls, raw: str) -> Self:
+        """
+        Decode the program's argument.
+
+        Raises:
+            ValueError: it is not one of this version.
+        """
+        try:
+            fields = json.loads(raw)
+            return cls(**fields | {name: Path(fields[name]) for name in ("state", "run", "logs")})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"cannot read runtime settings: {error!r}") from error

@@ -1,0 +1,190 @@
+"""
+All attempts that this supervisor knows, by id and by the pid of their worker.
+
+In memory for speed; every word of it can be read again from the state
+directory, which is what happens after the supervisor was killed. An attempt
+waits, starts, runs and ends, in this order and never back.
+"""
+
+import contextlib
+import dataclasses
+import enum
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+from wasm_node.protocol import journal, layout, messages, records
+from wasm_node.runtime import durable
+
+
+class Phase(enum.Enum):
+    """How far an attempt has come."""
+
+    STARTING = 1
+    RUNNING = 2
+    ENDED = 3
+
+
+@dataclasses.dataclass(eq=False)
+class Attempt:
+    """
+    One attempt.
+
+    Attributes:
+        id: which.
+        directory: where its files lie.
+        phase: how far it has come.
+        told: its worker's journal, as last read.
+        stop: the note of its stop; None: nobody asked.
+        exit: how it ended; None before.
+    """
+
+    id: records.AttemptId
+    directory: Path
+    phase: Phase = Phase.STARTING
+    told: journal.Journal = dataclasses.field(default_factory=journal.Journal)
+    stop: journal.StopNote | None = None
+    exit: records.ExitRecord | None = None
+
+    def read_journal(self) -> None:
+        """Take in what the worker has written by now."""
+        self.told = journal.Journal.parse(durable.read(self.directory / layout.JOURNAL) or b"")
+
+    def note_stop(self, note: journal.StopNote) -> None:
+        """Put a stop on record; before any signal is sent."""
+        self.stop = note
+        durable.write(self.directory / layout.STOP, note.to_json())
+
+    def note_exit(self, how: records.ExitRecord) -> None:
+        """Put the ending on record; for good."""
+        self.exit = how
+        self.phase = Phase.ENDED
+        durable.write(self.directory / layout.EXIT, how.to_json())
+
+    def is_alive(self) -> bool:
+        """Say whether the worker's process exists, if only as a zombie."""
+        return self.told.pid != 0 and _ticks(self.told.pid) == self.told.start_ticks
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the worker and to no other process, ever."""
+        try:
+            pidfd = os.pidfd_open(self.told.pid)
+        except ProcessLookupError:
+            return
+        try:
+            if self.is_alive():  # checked after the open: the pidfd is of this very process
+                signal.pidfd_send_signal(pidfd, number)
+        finally:
+            os.close(pidfd)
+
+    def fact(self) -> messages.Fact:
+        """Return what is known, for the agent."""
+        started = self.told.entered_at_ns or self.told.claimed_at_ns
+        if self.exit is not None:
+            started = self.exit.started_at_ns
+        return messages.Fact(self.id, self.told.pid, started, self.exit)
+
+
+def _ticks(pid: int) -> int:
+    stat = durable.read(Path(f"/proc/{pid}/stat"))
+    return journal.start_ticks(stat) if stat else 0
+
+
+def _remove(directory: Path) -> None:
+    for path in directory.iterdir():
+        path.unlink()
+    directory.rmdir()
+
+
+class Attempts:
+    """The table of all attempts."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._all: dict[records.AttemptId, Attempt] = {}
+        self._by_pid: dict[int, Attempt] = {}
+        self._by_pod: dict[str, set[records.AttemptId]] = {}
+
+    def load(self) -> None:
+        """Read what an earlier supervisor left: ended and claimed ones."""
+        for each in layout.attempts(self._state):
+            found = self.new(each)
+            found.read_journal()
+            ended = durable.read(found.directory / layout.EXIT)
+            stopped = durable.read(found.directory / layout.STOP)
+            if stopped is not None:
+                found.stop = journal.StopNote.from_json(stopped)
+            if ended is not None:
+                found.exit = records.ExitRecord.from_json(ended)
+                found.phase = Phase.ENDED
+            elif found.told.pid:
+                self.runs(found)
+            else:
+                self.drop(found)
+
+    def new(self, each: records.AttemptId) -> Attempt:
+        """Add an attempt that is about to start."""
+        attempt = Attempt(each, layout.attempt(self._state, each))
+        self._all[each] = attempt
+        self._by_pod.setdefault(each.pod_uid, set()).add(each)
+        return attempt
+
+    def get(self, each: records.AttemptId) -> Attempt | None:
+        """Return an attempt, if it is known."""
+        return self._all.get(each)
+
+    def with_pid(self, pid: int) -> Attempt | None:
+        """Return the running attempt whose worker has this pid."""
+        return self._by_pid.get(pid)
+
+    def runs(self, attempt: Attempt) -> None:
+        """Note that its worker is at work."""
+        attempt.phase = Phase.RUNNING
+        self._by_pid[attempt.told.pid] = attempt
+
+    def ends(self, attempt: Attempt, how: records.ExitRecord) -> None:
+        """Note how it ended."""
+        self._by_pid.pop(attempt.told.pid, None)
+        attempt.note_exit(how)
+
+    def drop(self, attempt: Attempt) -> None:
+        """Know it no more."""
+        del self._all[attempt.id]
+        siblings = self._by_pod[attempt.id.pod_uid]
+        siblings.discard(attempt.id)
+        if not siblings:
+            del self._by_pod[attempt.id.pod_uid]
+
+    def prune(self, newest: Attempt) -> None:
+        """Remove attempts that are older than the last but one."""
+        for each in self.of_pod(newest.id.pod_uid):
+            same = each.id.container == newest.id.container
+            if same and each.id.attempt < newest.id.attempt - 1 and each.phase is Phase.ENDED:
+                self.drop(each)
+                _remove(each.directory)
+
+    def forget(self, uid: str) -> None:
+        """Remove all that is known of a pod."""
+        for each in self.of_pod(uid):
+            self.drop(each)
+        pod = layout.pod(self._state, uid)
+        for directory in pod.glob("containers/*/*"):
+            _remove(directory)
+        for directory in (*pod.glob("containers/*"), pod / "containers"):
+            with contextlib.suppress(FileNotFoundError):
+                directory.rmdir()
+
+    def of_pod(self, uid: str) -> list[Attempt]:
+        """List the attempts of one pod."""
+        return [self._all[each] for each in self._by_pod.get(uid, ())]
+
+    def unfinished(self) -> Iterator[Attempt]:
+        """Iterate over those that are starting or running."""
+        return (each for each in tuple(self._all.values()) if each.phase is not Phase.ENDED)
+
+    def page(self, after: str) -> list[messages.Fact]:
+        """List facts in the order of their ids as text, from behind `after`."""
+        known = [each for each in self._all.values() if each.phase is not Phase.STARTING]
+        behind = sorted((each for each in known if str(each.id) > after), key=lambda x: str(x.id))
+        return [each.fact() for each in behind[: messages.PAGE]]

@@ -1,0 +1,170 @@
+"""
+Compiled modules: `compiled/ENGINE/KEY`, and `KEY.json` which says what it is.
+
+Only this process writes there, by rename, the JSON last; a key holds all that
+the code depends on (module, engine, its version and settings, CPU), so that
+nothing in there is ever wrong, only unused. Compiling is a child of the fork
+server; each key is compiled once, however many ask, and no more of them run at
+once than there are CPUs.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from wasm_node.protocol import messages
+from wasm_node.runtime import durable, eventloop, forklink
+
+_TRIES = 3
+_ANSWER_BYTES = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """Compiled code: a file name in the engine's directory, and its kind."""
+
+    directory: Path
+    name: str
+    kind: str
+
+
+Answer: TypeAlias = Artifact | messages.Refusal
+Done: TypeAlias = Callable[[Answer], None]
+
+
+@dataclasses.dataclass(eq=False)
+class _Job:
+    path: str
+    digest: str
+    waiting: list[Done]
+    tries: int = 0
+    beside: Path | None = None
+    answer: bytes = b""
+
+
+class Cache:
+    """Gives out compiled modules, compiling those that are not there."""
+
+    def __init__(
+        self, loop: eventloop.EventLoop, link: forklink.ForkLink, root: Path, uid: int | None
+    ) -> None:
+        self._loop = loop
+        self._link = link
+        self._root = root
+        self._uid = uid
+        self._jobs: dict[str, _Job] = {}
+        self._queue: collections.deque[_Job] = collections.deque()
+        self._slots = os.cpu_count() or 1
+
+    def prepare(self, path: str, digest: str, done: Done) -> None:
+        """Call `done` with the compiled module, or with why there is none."""
+        kept = self._kept(digest) if digest not in self._jobs else None
+        if kept is not None:
+            done(kept)
+        elif digest in self._jobs:
+            self._jobs[digest].waiting.append(done)
+        else:
+            self._jobs[digest] = job = _Job(path, digest, [done])
+            self._queue.append(job)
+            self.proceed()
+
+    def proceed(self) -> None:
+        """Begin what can begin: a slot is free, or the fork server is there."""
+        while self._link.about is not None and self._queue and self._slots:
+            job = self._queue.popleft()
+            kept = self._kept(job.digest)  # it may have waited for the fork server's hello
+            if kept is not None:
+                self._finish(job, kept)
+                continue
+            refusal = self._begin(job)
+            if refusal is not None:
+                self._finish(job, refusal)
+
+    def _kept(self, digest: str) -> Answer | None:
+        if self._link.about is None:
+            return None
+        path = self._path(digest)
+        raw = durable.read(path.with_suffix(".json"))
+        return self._answer(path, json.loads(raw)) if raw is not None else None
+
+    def _path(self, digest: str) -> Path:
+        about = self._link.about
+        assert about is not None  # noqa: S101  # callers have looked
+        key = hashlib.sha256(f"{digest} {about.key}".encode()).hexdigest()[:40]
+        return self._root / about.engine / key
+
+    def _answer(self, path: Path, found: dict[str, Any]) -> Answer:
+        if not found["missing"]:
+            return Artifact(path.parent, path.name, found["kind"])
+        about = self._link.about
+        offers = ", ".join(about.worlds) if about else ""
+        text = (
+            f"cannot run this {found['kind']}: it imports {', '.join(found['missing'])}, "
+            f"which this node does not offer; it offers {offers}"
+        )
+        return messages.Refusal(retry=False, reason="MissingImport", message=text)
+
+    def _begin(self, job: _Job) -> messages.Refusal | None:
+        path = self._path(job.digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for each in (path.parent.parent, path.parent):  # workers of other users map the code
+            each.chmod(0o755)
+        try:
+            module = os.open(job.path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError as error:
+            text = f"cannot open module {job.path}: {error.strerror}"
+            return messages.Refusal(retry=True, reason="CreateContainerError", message=text)
+        job.beside = path.with_name(f".{path.name}.{os.getpid()}")
+        output = os.open(job.beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        news, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        job.tries += 1
+        job.answer = b""
+        self._slots -= 1
+        self._loop.watch(news, lambda _events: self._heard(job, news))
+        order = {"digest": job.digest, "uid": self._uid}
+        self._link.order("compile", order, (module, output, writer))
+        return None
+
+    def _heard(self, job: _Job, news: int) -> None:
+        part = os.read(news, _ANSWER_BYTES)
+        if part:
+            job.answer += part
+            return
+        self._loop.forget(news)
+        os.close(news)
+        self._slots += 1
+        answer = self._conclude(job)
+        if answer is None:
+            self._queue.append(job)
+        else:
+            self._finish(job, answer)
+        self.proceed()
+
+    def _conclude(self, job: _Job) -> Answer | None:
+        assert job.beside is not None  # noqa: S101  # set when it began
+        if not job.answer.endswith(b"\n"):
+            job.beside.unlink(missing_ok=True)
+            if job.tries < _TRIES:
+                return None  # the fork server may have died with it
+            text = "cannot compile: the compiler ran out of its memory or time, or crashed"
+            return messages.Refusal(retry=True, reason="CompileFailed", message=text)
+        found = json.loads(job.answer)
+        if "invalid" in found:
+            job.beside.unlink(missing_ok=True)
+            text = f"cannot use {job.path}: {found['invalid']}"
+            return messages.Refusal(retry=False, reason="InvalidModule", message=text)
+        path = self._path(job.digest)
+        job.beside.chmod(0o444)
+        job.beside.rename(path)
+        durable.write(path.with_suffix(".json"), json.dumps(found).encode())
+        return self._answer(path, found)
+
+    def _finish(self, job: _Job, answer: Answer) -> None:
+        del self._jobs[job.digest]
+        for done in job.waiting:
+            done(answer)

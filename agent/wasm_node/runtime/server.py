@@ -1,0 +1,140 @@
+"""
+The runtime's socket: connections, their frames, and whom they come from.
+
+Knows nothing of attempts: a request is handed on with a way to answer it, now
+or later. A peer that is not us, root or the agent's user is not read from; one
+that does not read what it asked for is cut off, and asks again.
+"""
+
+import selectors
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from wasm_node.protocol import framing, messages
+from wasm_node.runtime import eventloop
+
+_READ_BYTES = 1 << 16
+_MOST_UNREAD_BYTES = 32 << 20
+_UCRED = struct.Struct("=iii")
+
+Handler = Callable[["Connection", int, messages.Request], None]
+
+
+class Connection:
+    """One client."""
+
+    def __init__(self, loop: eventloop.EventLoop, sock: socket.socket, handler: Handler) -> None:
+        self.subscribed = False
+        self.version = 0
+        self.closed = False
+        self._loop = loop
+        self._sock = sock
+        self._handler = handler
+        self._decoder = framing.Decoder()
+        self._unsent = bytearray()
+        sock.setblocking(False)
+        loop.watch(sock.fileno(), self._ready)
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Queue a message; nothing happens on a closed connection."""
+        if self.closed:
+            return
+        self._unsent += framing.encode(message)
+        if len(self._unsent) > _MOST_UNREAD_BYTES:
+            self.close()
+        else:
+            self._flush()
+
+    def close(self) -> None:
+        """Hang up."""
+        if not self.closed:
+            self.closed = True
+            self._loop.forget(self._sock.fileno())
+            self._sock.close()
+
+    def _ready(self, events: int) -> None:
+        if events & selectors.EVENT_READ:
+            self._read()
+        if events & selectors.EVENT_WRITE and not self.closed:
+            self._flush()
+
+    def _read(self) -> None:
+        try:
+            data = self._sock.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        try:
+            for raw in self._decoder.feed(data):
+                self._take(raw)
+        except framing.FramingError:
+            self.close()
+
+    def _take(self, raw: Mapping[str, Any]) -> None:
+        try:
+            seq, request = messages.parse_request(raw)
+        except ValueError as error:
+            refusal = messages.Refusal(retry=False, reason="BadRequest", message=str(error))
+            self.send(messages.refused(_seq(raw), refusal))
+            return
+        self._handler(self, seq, request)
+
+    def _flush(self) -> None:
+        try:
+            while self._unsent:
+                sent = self._sock.send(memoryview(self._unsent)[:_READ_BYTES])
+                del self._unsent[:sent]
+        except BlockingIOError:
+            pass
+        except ConnectionError:
+            self.close()
+            return
+        self._loop.watch(self._sock.fileno(), self._ready, write=bool(self._unsent))
+
+
+def _seq(raw: Mapping[str, Any]) -> int:
+    seq = raw.get("seq")
+    return seq if isinstance(seq, int) else -1
+
+
+class Server:
+    """All clients."""
+
+    def __init__(
+        self,
+        loop: eventloop.EventLoop,
+        listener: socket.socket,
+        allowed: frozenset[int],
+        handler: Handler,
+    ) -> None:
+        self._loop = loop
+        self._listener = listener
+        self._allowed = allowed
+        self._handler = handler
+        self._connections: set[Connection] = set()
+        listener.setblocking(False)
+        loop.watch(listener.fileno(), self._accept)
+
+    def tell(self, fact: messages.Fact) -> None:
+        """Send a fact to all who have subscribed."""
+        self._connections = {each for each in self._connections if not each.closed}
+        for each in self._connections:
+            if each.subscribed:
+                each.send({"fact": fact.to_message()})
+
+    def _accept(self, _events: int) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except (BlockingIOError, ConnectionError):
+            return
+        raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        if _UCRED.unpack(raw)[1] not in self._allowed:
+            sock.close()
+            return
+        self._connections.add(Connection(self._loop, sock, self._handler))

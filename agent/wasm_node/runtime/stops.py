@@ -1,0 +1,56 @@
+"""
+Stopping attempts: on record first, then patience, then the signal.
+
+Wasm has no signals, so a grace period is only time in which the guest may end
+by itself. Then its worker is told; it saves the output and ends. One that does
+not within a second is killed.
+"""
+
+import signal
+import time
+
+from wasm_node.protocol import journal
+from wasm_node.runtime import attempts, eventloop
+
+_KILL_AFTER_S = 1.0
+
+
+class Stops:
+    """All attempts that are about to be ended."""
+
+    def __init__(self, loop: eventloop.EventLoop) -> None:
+        self._loop = loop
+        self._timers: dict[attempts.Attempt, eventloop.Timer] = {}
+
+    def stop(self, attempt: attempts.Attempt, grace_s: float) -> None:
+        """Have a running attempt end; asking again may shorten its grace."""
+        deadline = time.time_ns() + int(grace_s * 1e9)
+        if attempt.stop is not None and attempt.stop.deadline_ns <= deadline:
+            return
+        if grace_s > 0:
+            attempt.note_stop(journal.StopNote(deadline, signalled=False))
+        self._arm(attempt, grace_s, lambda: self._tell(attempt))
+
+    def resume(self, attempt: attempts.Attempt) -> None:
+        """Go on with a stop that an earlier supervisor began."""
+        if attempt.stop is not None:
+            left_s = (attempt.stop.deadline_ns - time.time_ns()) / 1e9
+            self._arm(attempt, left_s, lambda: self._tell(attempt))
+
+    def over(self, attempt: attempts.Attempt) -> None:
+        """Give up on an attempt that has ended."""
+        timer = self._timers.pop(attempt, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _arm(self, attempt: attempts.Attempt, delay_s: float, then: eventloop.Callback) -> None:
+        self.over(attempt)
+        if delay_s > 0:
+            self._timers[attempt] = self._loop.later(delay_s, then)
+        else:
+            then()
+
+    def _tell(self, attempt: attempts.Attempt) -> None:
+        attempt.note_stop(journal.StopNote(time.time_ns(), signalled=True))
+        attempt.send_signal(signal.SIGTERM)
+        self._arm(attempt, _KILL_AFTER_S, lambda: attempt.send_signal(signal.SIGKILL))

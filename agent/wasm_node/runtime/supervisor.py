@@ -1,0 +1,246 @@
+"""
+The supervisor: what is asked on the socket becomes starts, stops and facts.
+
+Stdlib only, one thread, nothing that cannot be read again from disk: it may be
+killed at any time. Its successor reads the state directory, goes on with the
+stops it finds, and learns of endings from where its predecessor left off. No
+request is answered before that picture is whole.
+"""
+
+import dataclasses
+import os
+import signal
+import socket
+import time
+from typing import assert_never
+
+from wasm_node.protocol import journal, messages, records, settings
+from wasm_node.runtime import (
+    attempts,
+    cache,
+    endings,
+    eventloop,
+    forklink,
+    server,
+    starts,
+    stops,
+    uids,
+)
+from wasm_node.runtime.limits import groups
+
+_LATE_ENDINGS_S = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Handles:
+    """What init keeps open for every supervisor."""
+
+    listener: socket.socket
+    endings: socket.socket
+    forks: socket.socket
+
+
+def run(wanted: settings.RuntimeSettings, handles: Handles, *, first: bool) -> None:
+    """Supervise until told to end."""
+    supervisor = _Supervisor(wanted, handles)
+    supervisor.adopt(first=first)
+    supervisor.serve()
+
+
+class _Supervisor:
+    def __init__(self, wanted: settings.RuntimeSettings, handles: Handles) -> None:
+        self._loop = eventloop.EventLoop()
+        self._wanted = wanted
+        self._handles = handles
+        self._ending = False
+        self._known = attempts.Attempts(wanted.state)
+        self._users = uids.Uids(wanted.state, wanted.first_uid)
+        self._limits = groups.NoGroups()
+        self._link = forklink.ForkLink(self._loop, handles.forks, self._greeted)
+        self._cache = cache.Cache(
+            self._loop, self._link, wanted.state / "compiled", self._users.compiler()
+        )
+        self._stops = stops.Stops(self._loop)
+        self._starts = starts.Starts(
+            self._loop,
+            self._link,
+            self._known,
+            self._cache,
+            self._users,
+            self._limits,
+            wanted,
+            self._started,
+        )
+        self._server: server.Server | None = None
+        handles.endings.setblocking(False)
+
+    def adopt(self, *, first: bool) -> None:
+        """Make the picture whole: what runs, what ended, what ended unseen."""
+        self._known.load()
+        # Records of deaths may be on their way, unless init is new as well.
+        patience = time.monotonic() + (0.0 if first else _LATE_ENDINGS_S)
+        while True:
+            self._hear_endings(0)
+            gone = [each for each in self._known.unfinished() if not each.is_alive()]
+            if not gone or time.monotonic() >= patience:
+                break
+            time.sleep(0.01)
+        for each in gone:
+            self._ended(each, None)
+        for each in self._known.unfinished():
+            self._stops.resume(each)
+
+    def serve(self) -> None:
+        """Answer until told to end and nothing runs any more."""
+        wake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+        signal.set_wakeup_fd(waker)
+        self._loop.watch(wake, lambda _events: self._end(os.read(wake, 64)))
+        self._loop.watch(self._handles.endings.fileno(), self._hear_endings)
+        allowed = {0, os.geteuid()}
+        if self._wanted.agent_uid is not None:
+            allowed.add(self._wanted.agent_uid)
+        self._server = server.Server(
+            self._loop, self._handles.listener, frozenset(allowed), self._asked
+        )
+        self._loop.run()
+
+    def _greeted(self) -> None:
+        self._cache.proceed()
+
+    def _hear_endings(self, _events: int) -> None:
+        # A record is taken off only after its ending is on disk: see init.
+        sock = self._handles.endings
+        while True:
+            try:
+                data = sock.recv(endings.BATCH_BYTES, socket.MSG_PEEK)
+            except BlockingIOError:
+                return
+            whole = len(data) // endings.RECORD.size * endings.RECORD.size
+            for pid, status in endings.RECORD.iter_unpack(data[:whole]):
+                attempt = self._known.with_pid(pid) or self._starts.claimed_by(pid)
+                if attempt is not None:
+                    self._ended(attempt, status)
+            sock.recv(whole)
+
+    def _ended(self, attempt: attempts.Attempt, status: int | None) -> None:
+        attempt.read_journal()
+        how = endings.decide(
+            attempt.told,
+            stopped=attempt.stop is not None and attempt.stop.signalled,
+            memory_kills=self._limits.memory_kills(attempt.id),
+            status=status,
+            now_ns=time.time_ns(),
+        )
+        self._over(attempt, how)
+
+    def _over(self, attempt: attempts.Attempt, how: records.ExitRecord) -> None:
+        self._known.ends(attempt, how)
+        self._stops.over(attempt)
+        self._limits.remove(attempt.id)
+        self._tell(attempt)
+        self._starts.settle(attempt)
+        if self._ending:
+            self._end_if_idle()
+
+    def _started(self, attempt: attempts.Attempt) -> None:
+        self._known.prune(attempt)
+        self._tell(attempt)
+        self._starts.settle(attempt)
+        if attempt.stop is not None:  # asked for while it was on its way
+            self._stops.resume(attempt)
+
+    def _tell(self, attempt: attempts.Attempt) -> None:
+        if self._server is not None:
+            self._server.tell(attempt.fact())
+
+    def _asked(self, client: server.Connection, seq: int, request: messages.Request) -> None:
+        if not isinstance(request, messages.Hello) and client.version == 0:
+            text = "cannot answer before hello: the first message names a version"
+            client.send(messages.refused(seq, _refusal("BadRequest", text)))
+            return
+        match request:
+            case messages.Hello():
+                client.send(self._hello(client, seq, request.version))
+            case messages.Subscribe():
+                client.subscribed = True
+                client.send(messages.done(seq))
+            case messages.List():
+                facts = [each.to_message() for each in self._known.page(request.after)]
+                client.send(messages.done(seq, {"facts": facts}))
+            case messages.Prepare():
+                self._cache.prepare(
+                    request.path, request.digest, lambda got: _answer(client, seq, got)
+                )
+            case messages.Start():
+                self._start(client, seq, request.id)
+            case messages.Stop():
+                self._stop(request.id, request.grace_s)
+                client.send(messages.done(seq))
+            case messages.Forget():
+                client.send(self._forget(seq, request.pod_uid))
+            case never:
+                assert_never(never)
+
+    def _hello(self, client: server.Connection, seq: int, version: int) -> dict[str, object]:
+        if version not in {messages.VERSION, messages.VERSION - 1}:
+            text = f"cannot talk version {version}: this runtime talks {messages.VERSION}"
+            return messages.refused(seq, _refusal("VersionMismatch", text))
+        client.version = version
+        return messages.done(seq, {"version": messages.VERSION})
+
+    def _start(self, client: server.Connection, seq: int, each: records.AttemptId) -> None:
+        if self._ending:
+            text = f"cannot start {each}: the runtime is ending"
+            client.send(messages.refused(seq, _refusal("RunContainerError", text, retry=True)))
+            return
+        self._starts.start(each, lambda got: _answer(client, seq, got))
+
+    def _stop(self, each: records.AttemptId, grace_s: float) -> None:
+        attempt = self._known.get(each)
+        if attempt is None or attempt.phase is attempts.Phase.ENDED:
+            return
+        if attempt.phase is attempts.Phase.RUNNING:
+            self._stops.stop(attempt, grace_s)
+        elif self._starts.withdraw(attempt):
+            self._over(attempt, endings.stopped_before_start(time.time_ns()))
+        else:
+            deadline = time.time_ns() + int(grace_s * 1e9)
+            attempt.note_stop(journal.StopNote(deadline, signalled=False))
+
+    def _forget(self, seq: int, uid: str) -> dict[str, object]:
+        if any(each.phase is not attempts.Phase.ENDED for each in self._known.of_pod(uid)):
+            text = f"cannot forget pod {uid}: a container of it still runs; stop it first"
+            return messages.refused(seq, _refusal("PodStillRunning", text, retry=True))
+        self._known.forget(uid)
+        self._users.free(uid)
+        return messages.done(seq)
+
+    def _end(self, _signals: bytes) -> None:
+        grace_s = 0.0 if self._ending else self._wanted.shutdown_grace_s  # told twice: at once
+        self._ending = True
+        for each in self._known.unfinished():
+            self._stop(each.id, grace_s)
+        self._end_if_idle()
+
+    def _end_if_idle(self) -> None:
+        if next(self._known.unfinished(), None) is None:
+            self._loop.stop()
+
+
+def _refusal(reason: str, text: str, *, retry: bool = False) -> messages.Refusal:
+    return messages.Refusal(retry=retry, reason=reason, message=text)
+
+
+def _answer(
+    client: server.Connection, seq: int, got: messages.Fact | cache.Artifact | messages.Refusal
+) -> None:
+    match got:
+        case messages.Refusal():
+            client.send(messages.refused(seq, got))
+        case messages.Fact():
+            client.send(messages.done(seq, {"fact": got.to_message()}))
+        case cache.Artifact():
+            client.send(messages.done(seq))
+        case never:
+            assert_never(never)
