@@ -1,0 +1,154 @@
+"""
+Every seam of the agent on one page.
+
+The loops are written against these Protocols; `agent.app` builds the real
+ones and hands them over, tests hand over fakes. Each interface has one
+contract suite in tests/contract, which the fake and the real thing both pass.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from wasm_node.agent.model import actions, desired, ids, image, observed
+from wasm_node.protocol import records
+
+
+class PodSource(Protocol):
+    """Where wanted pods come from: the API server, or files."""
+
+    def changes(self) -> AsyncIterator[Sequence[desired.DesiredPod] | desired.DesiredPod]:
+        """
+        Yield a full list first and after every gap, then single pods.
+
+        A pod missing from a full list is gone, however it went. Ends never;
+        a source that is away only delays it.
+        """
+
+    async def data(self, namespace: str, kind: str, name: str) -> Mapping[str, bytes] | None:
+        """
+        Return the keys of a ConfigMap or Secret; None: there is none.
+
+        Raises:
+            Retryable: it cannot be asked now.
+        """
+
+
+class Puller(Protocol):
+    """Images: fetched once, checked, kept."""
+
+    async def pull(
+        self, reference: str, *, progress: Callable[[int, int | None], None] | None = None
+    ) -> image.Image:
+        """
+        Fetch what the reference names now, unless those bytes are here already.
+
+        Concurrent pulls of one reference share one transfer. `progress` gets
+        bytes so far and in all (None: not known), from the event loop.
+
+        Raises:
+            BadInput: `InvalidImageName`, or an image no wasm node can use.
+            NotFound: `ErrImagePull`, the registry has no such thing.
+            Retryable: `ErrImagePull`, anything that may pass.
+        """
+
+    async def local(self, reference: str) -> image.Image | None:
+        """Return the image last pulled under this reference, if it is whole."""
+
+    def program(
+        self, found: image.Image, command: Sequence[str], args: Sequence[str]
+    ) -> image.Program:
+        """
+        Find what to run, by Kubernetes' rules for command and args.
+
+        Raises:
+            BadInput: nothing to run, not found, or not wasm; says which.
+        """
+
+
+class Containers(Protocol):
+    """The agent's end of the runtime socket."""
+
+    async def prepare(self, program: image.Program) -> None:
+        """
+        Compile, so that a start is quick; returns at once when it is cached.
+
+        Raises:
+            BadInput: not valid wasm, or it imports what this node cannot give.
+            Retryable: the runtime is away or out of room.
+        """
+
+    async def start(self, spec: records.ContainerSpec) -> observed.Running:
+        """
+        Run one attempt; asked again for the same attempt, it says the same.
+
+        Raises:
+            BadInput: this spec can never start.
+            Retryable: the runtime is away or out of room.
+        """
+
+    async def stop(self, attempt: records.AttemptId, *, grace_s: float) -> None:
+        """
+        Have it end within `grace_s`; its end then arrives as a fact.
+
+        Asking again may only shorten the grace. An attempt that has ended, or
+        was never started, is no error.
+        """
+
+    async def forget(self, pod: ids.PodUid) -> None:
+        """Drop all records and limits of a pod of which nothing runs."""
+
+    def facts(self) -> AsyncIterator[Sequence[observed.Fact] | observed.Fact]:
+        """
+        Yield a full list at first and after each reconnection, then changes.
+
+        Ends never; a runtime that is away only delays it.
+        """
+
+
+class StatusSink(Protocol):
+    """Where statuses and removals of pods go."""
+
+    async def write(self, pod: ids.PodRef, status: Mapping[str, Any]) -> None:
+        """
+        Patch `status` (JSON as plain dicts) of exactly this pod.
+
+        Raises:
+            NotFound: there is no pod of that name and uid any more.
+            Retryable: it may go through later.
+        """
+
+    async def remove(self, pod: ids.PodRef) -> None:
+        """
+        Delete the object with grace 0 and this uid; gone already is fine.
+
+        Raises:
+            Retryable: it may go through later.
+        """
+
+
+class Events(Protocol):
+    """What happened, for `kubectl describe`; lossy under pressure."""
+
+    def emit(self, pod: ids.PodRef, event: actions.Event) -> None:
+        """Queue one event; never waits, never fails."""
+
+
+class LogStore(Protocol):
+    """CRI log files of containers."""
+
+    def path(self, pod: ids.PodRef, container: str, attempt: int) -> Path:
+        """Return where this attempt's log goes, its directory made."""
+
+    def remove(self, pod: ids.PodRef) -> None:
+        """Delete all logs of a pod."""
+
+
+class Clock(Protocol):
+    """Time, so that tests own it."""
+
+    def now(self) -> float:
+        """Return unix time in seconds."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after so many seconds."""

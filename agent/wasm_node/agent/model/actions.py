@@ -1,0 +1,75 @@
+"""
+What a plan asks for. Each action is safe to repeat.
+
+`loops.reconcile` performs them in order with one `match`; it decides nothing.
+"""
+
+import dataclasses
+from typing import TypeAlias
+
+from wasm_node.protocol import records
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """
+    Something a person should be able to read in `kubectl describe`.
+
+    Attributes:
+        reason: the kubelet's word where it has one.
+        message: what, where, what to do.
+        warning: type Warning instead of Normal.
+        container: the container concerned; empty is the pod.
+    """
+
+    reason: str
+    message: str
+    warning: bool = False
+    container: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class PullImage:
+    """Have the image here and know the program in it."""
+
+    container: str
+
+
+@dataclasses.dataclass(frozen=True)
+class StartContainer:
+    """
+    Begin one attempt.
+
+    Attributes:
+        container: its name.
+        attempt: counts from 0; names the directory, so it can run only once.
+        backoff_s: how long the next attempt waits if this one ends soon.
+    """
+
+    container: str
+    attempt: int
+    backoff_s: float
+
+
+@dataclasses.dataclass(frozen=True)
+class StopContainer:
+    """Have a running attempt end within `grace_s`."""
+
+    attempt: records.AttemptId
+    grace_s: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ForgetPod:
+    """Nothing of it runs any more: remove the object and all that was kept."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LookAgain:
+    """Plan again at this time (unix seconds), and say why it waits."""
+
+    at: float
+    event: Event | None = None
+
+
+Action: TypeAlias = PullImage | StartContainer | StopContainer | ForgetPod | LookAgain

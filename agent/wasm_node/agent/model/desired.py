@@ -1,0 +1,173 @@
+"""
+What is wanted: one pod, parsed once at the edge into values that cannot change.
+
+`model.parsing` makes these; `plan` reads them. A pod that this node cannot run
+as written is a DesiredPod too, with `refusals`: it waits, and says why.
+"""
+
+import dataclasses
+import enum
+from typing import Self, TypeAlias
+
+from wasm_node.agent.model import ids, manifest
+
+
+class RestartPolicy(enum.StrEnum):
+    """When an ended container is started again."""
+
+    ALWAYS = "Always"
+    ON_FAILURE = "OnFailure"
+    NEVER = "Never"
+
+
+class PullPolicy(enum.StrEnum):
+    """When the registry is asked before a start."""
+
+    ALWAYS = "Always"
+    IF_NOT_PRESENT = "IfNotPresent"
+    NEVER = "Never"
+
+
+@dataclasses.dataclass(frozen=True)
+class Literal:
+    """An environment value as written; may hold `$(NAME)` references."""
+
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class FromField:
+    """The value of a field of the pod: `metadata.name`, `status.podIP`, ..."""
+
+    path: str
+
+
+@dataclasses.dataclass(frozen=True)
+class FromResource:
+    """A container's own limit or request, in units of `divisor`."""
+
+    container: str
+    resource: str
+    divisor: str
+
+
+@dataclasses.dataclass(frozen=True)
+class FromKey:
+    """One key of a ConfigMap or Secret of the pod's namespace."""
+
+    kind: str
+    name: str
+    key: str
+    optional: bool
+
+
+EnvValue: TypeAlias = Literal | FromField | FromResource | FromKey
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvObject:
+    """All keys of a ConfigMap or Secret, each with a prefix."""
+
+    kind: str
+    name: str
+    prefix: str
+    optional: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class DesiredContainer:
+    """One container; limits are None where none is set."""
+
+    name: str
+    image: str
+    pull_policy: PullPolicy
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+    env_from: tuple[EnvObject, ...]
+    env: tuple[tuple[str, EnvValue], ...]
+    restart: RestartPolicy
+    memory_limit_bytes: int | None
+    cpu_limit_millis: int | None
+    resources: manifest.Resources
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """Why this node does not run a pod as written: field, and what to do."""
+
+    path: str
+    why: str
+
+    def __str__(self) -> str:
+        """Return `field: why`."""
+        return f"{self.path}: {self.why}"
+
+
+@dataclasses.dataclass(frozen=True)
+class DesiredPod:
+    """
+    One pod.
+
+    Attributes:
+        ref: namespace, name, uid.
+        generation: `metadata.generation`.
+        containers: in the order of the manifest.
+        restart_policy: the pod's; containers carry their own resolved one.
+        deleting: `metadata.deletionTimestamp` is set.
+        grace_s: seconds between the request to end and the kill.
+        finished: the API server already holds a terminal phase.
+        refusals: not empty: nothing of this pod is started.
+        qos_class: Guaranteed, Burstable or BestEffort.
+        metadata: for downward fields.
+        service_account: likewise.
+        status: what the API server held when this was decoded.
+        gone: its object is no more; there is nothing to report to.
+    """
+
+    ref: ids.PodRef
+    generation: int
+    containers: tuple[DesiredContainer, ...]
+    restart_policy: RestartPolicy
+    deleting: bool
+    grace_s: float
+    finished: bool
+    refusals: tuple[Refusal, ...]
+    qos_class: str
+    metadata: manifest.Metadata
+    service_account: str
+    status: manifest.StatusSeen
+    gone: bool = False
+
+    def container(self, name: str) -> DesiredContainer:
+        """Return one container; KeyError where there is none of that name."""
+        for each in self.containers:
+            if each.name == name:
+                return each
+        raise KeyError(name)
+
+    def ending(self, grace_s: float) -> Self:
+        """Return the pod as one whose deletion was asked for."""
+        return dataclasses.replace(self, deleting=True, grace_s=grace_s)
+
+    def vanished(self) -> Self:
+        """Return the pod as one whose object is gone: to be ended at once."""
+        return dataclasses.replace(self, deleting=True, grace_s=0.0, gone=True)
+
+
+def orphan(ref: ids.PodRef) -> DesiredPod:
+    """Return a pod of which only traces on this node are left: to be ended."""
+    return DesiredPod(
+        ref=ref,
+        generation=0,
+        containers=(),
+        restart_policy=RestartPolicy.NEVER,
+        deleting=True,
+        grace_s=0.0,
+        finished=False,
+        refusals=(),
+        qos_class="BestEffort",
+        metadata=manifest.Metadata(name=ref.name, namespace=ref.namespace, uid=ref.uid),
+        service_account="",
+        status=manifest.StatusSeen(),
+        gone=True,
+    )

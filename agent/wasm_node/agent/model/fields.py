@@ -1,0 +1,214 @@
+"""
+What becomes of each field of a PodSpec on this node.
+
+Every field of the API server's own schema stands here once: honoured,
+meaningless for wasm (and why), or refused, in which case the pod waits with
+the reason `UnsupportedPodSpec` and this text. An e2e test walks the schema of
+a real API server and fails on a field without a row, so that nothing a user
+writes is dropped without a decision. The docs' table is made from this one.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from wasm_node.agent.model import desired
+
+API_ACCESS_PREFIX = "kube-api-access-"
+"""Name of the volume that the ServiceAccount admission adds to every pod."""
+
+
+class Kind(enum.StrEnum):
+    """What becomes of a field."""
+
+    HONOURED = "honoured"
+    MEANINGLESS = "meaningless"
+    REFUSED = "refused"
+    INSIDE = "see inside"
+
+
+@dataclasses.dataclass(frozen=True)
+class Fate:
+    """
+    One row.
+
+    Attributes:
+        kind: what becomes of the field.
+        note: why; of a refused field, what the user reads.
+        harmless: values of a refused field that ask for nothing.
+    """
+
+    kind: Kind
+    note: str = ""
+    harmless: tuple[object, ...] = ()
+
+
+def _honoured(note: str = "") -> Fate:
+    return Fate(Kind.HONOURED, note)
+
+
+def _meaningless(note: str) -> Fate:
+    return Fate(Kind.MEANINGLESS, note)
+
+
+def _refused(note: str, *harmless: object) -> Fate:
+    return Fate(Kind.REFUSED, note, (None, False, *harmless))
+
+
+_INSIDE = Fate(Kind.INSIDE)
+_SCHEDULER = _honoured("by the scheduler")
+_CONTROL_PLANE = _honoured("by the API server and its controllers")
+_UID = _meaningless("every pod has a user id of its own that no guest can see or choose")
+_STRICTER = _meaningless("the wasm sandbox is stricter already: a guest makes no system call")
+_LATER = "not supported by this version of wasm-node: remove it, or run the pod on a Linux node"
+_HOST = "a wasm guest has no way to use the host's namespaces: remove it"
+_NETLESS = _meaningless("a guest opens no sockets in this version")
+
+POD: Mapping[str, Fate] = {
+    "activeDeadlineSeconds": _refused(_LATER),
+    "affinity": _SCHEDULER,
+    "automountServiceAccountToken": _meaningless("API access is not mounted by this version"),
+    "containers": _INSIDE,
+    "dnsConfig": _NETLESS,
+    "dnsPolicy": _NETLESS,
+    "enableServiceLinks": _NETLESS,
+    "ephemeralContainers": _refused(_LATER),
+    "evictionResponders": _CONTROL_PLANE,
+    "hostAliases": _NETLESS,
+    "hostIPC": _refused(_HOST),
+    "hostNetwork": _refused(_HOST),
+    "hostPID": _refused(_HOST),
+    "hostUsers": _UID,
+    "hostname": _meaningless("WASI has no host name to ask for"),
+    "hostnameOverride": _meaningless("WASI has no host name to ask for"),
+    "imagePullSecrets": _meaningless("images are pulled without credentials in this version"),
+    "initContainers": _refused(_LATER),
+    "nodeName": _honoured(),
+    "nodeSelector": _SCHEDULER,
+    "os": _refused("only a pod without spec.os, or with a wasm one, can run here"),
+    "overhead": _SCHEDULER,
+    "preemptionPolicy": _SCHEDULER,
+    "priority": _SCHEDULER,
+    "priorityClassName": _SCHEDULER,
+    "readinessGates": _refused(_LATER),
+    "resourceClaims": _refused(_LATER),
+    "resources": _refused(_LATER),
+    "restartPolicy": _honoured(),
+    "runtimeClassName": _SCHEDULER,
+    "schedulerName": _SCHEDULER,
+    "schedulingGates": _SCHEDULER,
+    "schedulingGroup": _SCHEDULER,
+    "securityContext": _INSIDE,
+    "securityContext.appArmorProfile": _STRICTER,
+    "securityContext.fsGroup": _UID,
+    "securityContext.fsGroupChangePolicy": _UID,
+    "securityContext.runAsGroup": _UID,
+    "securityContext.runAsNonRoot": _honoured("always so"),
+    "securityContext.runAsUser": _UID,
+    "securityContext.seLinuxChangePolicy": _STRICTER,
+    "securityContext.seLinuxOptions": _STRICTER,
+    "securityContext.seccompProfile": _STRICTER,
+    "securityContext.supplementalGroups": _UID,
+    "securityContext.supplementalGroupsPolicy": _UID,
+    "securityContext.sysctls": _refused("a wasm guest has no kernel parameters: remove it"),
+    "securityContext.windowsOptions": _refused("this is not a Windows node: remove it"),
+    "serviceAccount": _honoured(),
+    "serviceAccountName": _honoured(),
+    "setHostnameAsFQDN": _meaningless("WASI has no host name to ask for"),
+    "shareProcessNamespace": _meaningless("a guest sees no processes, its own included"),
+    "subdomain": _CONTROL_PLANE,
+    "terminationGracePeriodSeconds": _honoured(),
+    "tolerations": _SCHEDULER,
+    "topologySpreadConstraints": _SCHEDULER,
+    "volumes": _refused(
+        "volumes are not supported by this version of wasm-node: pass configuration as "
+        "environment variables (env, envFrom)"
+    ),
+}
+"""Keyed by path below `spec`."""
+
+CONTAINER: Mapping[str, Fate] = {
+    "args": _honoured(),
+    "command": _honoured("looked up in the image, as docs/images.md says"),
+    "env": _INSIDE,
+    "env.name": _honoured(),
+    "env.value": _honoured(),
+    "env.valueFrom": _INSIDE,
+    "env.valueFrom.configMapKeyRef": _honoured(),
+    "env.valueFrom.fieldRef": _honoured(),
+    "env.valueFrom.fileKeyRef": _refused(_LATER),
+    "env.valueFrom.resourceFieldRef": _honoured(),
+    "env.valueFrom.secretKeyRef": _honoured(),
+    "envFrom": _honoured(),
+    "image": _honoured(),
+    "imagePullPolicy": _honoured(),
+    "lifecycle": _refused(_LATER),
+    "livenessProbe": _refused(_LATER),
+    "name": _honoured(),
+    "ports": _INSIDE,
+    "ports.containerPort": _NETLESS,
+    "ports.hostIP": _NETLESS,
+    "ports.hostPort": _refused(_LATER, 0),
+    "ports.name": _NETLESS,
+    "ports.protocol": _NETLESS,
+    "readinessProbe": _refused(_LATER),
+    "resizePolicy": _meaningless("limits are not resized in place by this version"),
+    "resources": _INSIDE,
+    "resources.claims": _refused(_LATER),
+    "resources.limits": _honoured("memory always; cpu where the runtime may make cgroups"),
+    "resources.requests": _SCHEDULER,
+    "restartPolicy": _refused(_LATER),
+    "restartPolicyRules": _refused(_LATER),
+    "securityContext": _INSIDE,
+    "securityContext.allowPrivilegeEscalation": _STRICTER,
+    "securityContext.appArmorProfile": _STRICTER,
+    "securityContext.capabilities": _STRICTER,
+    "securityContext.privileged": _refused("a wasm guest cannot be privileged: remove it"),
+    "securityContext.procMount": _STRICTER,
+    "securityContext.readOnlyRootFilesystem": _honoured("always so"),
+    "securityContext.runAsGroup": _UID,
+    "securityContext.runAsNonRoot": _honoured("always so"),
+    "securityContext.runAsUser": _UID,
+    "securityContext.seLinuxOptions": _STRICTER,
+    "securityContext.seccompProfile": _STRICTER,
+    "securityContext.windowsOptions": _refused("this is not a Windows node: remove it"),
+    "startupProbe": _refused(_LATER),
+    "stdin": _refused(_LATER),
+    "stdinOnce": _refused(_LATER),
+    "terminationMessagePath": _meaningless("the message tells the ending in words instead"),
+    "terminationMessagePolicy": _meaningless("the message tells the ending in words instead"),
+    "tty": _refused(_LATER),
+    "volumeDevices": _refused(_LATER),
+    "volumeMounts": _honoured("with their volume"),
+    "workingDir": _meaningless("WASI has no working directory: use absolute paths"),
+}
+"""Keyed by path below `spec.containers[]`."""
+
+
+def refusals(spec: Mapping[str, Any]) -> tuple[desired.Refusal, ...]:
+    """List the set fields of a decoded PodSpec that forbid a start."""
+    return tuple(_below(spec, POD, "spec", ""))
+
+
+def _below(
+    value: Mapping[str, Any], rows: Mapping[str, Fate], shown: str, prefix: str
+) -> Iterator[desired.Refusal]:
+    for key, inner in value.items():
+        fate = rows.get(prefix + key)
+        if fate is None:
+            continue  # newer than this version's schema: the API server may default it
+        if fate.kind is Kind.REFUSED and not _asks_nothing(prefix + key, inner, fate):
+            yield desired.Refusal(f"{shown}.{key}", fate.note)
+        elif fate.kind is Kind.INSIDE and key == "containers":
+            for each in inner:
+                yield from _below(each, CONTAINER, f"{shown}.containers[{each['name']}]", "")
+        elif fate.kind is Kind.INSIDE:
+            for each in inner if isinstance(inner, list) else [inner]:
+                yield from _below(each, rows, f"{shown}.{key}", f"{prefix}{key}.")
+
+
+def _asks_nothing(path: str, value: object, fate: Fate) -> bool:
+    if path == "volumes" and isinstance(value, list):
+        return all(str(each.get("name", "")).startswith(API_ACCESS_PREFIX) for each in value)
+    return value in fate.harmless or value in ([], {})

@@ -1,0 +1,64 @@
+"""
+An image as it lies in the store, and the program found in it.
+
+An artifact (layouts A, B, M) *is* one module. A tar image (layout H) is a tree
+in which `command[0]` is looked up as a container runtime would; what the file
+is, its bytes decide, never a label or a media type.
+"""
+
+import dataclasses
+import enum
+from pathlib import Path
+
+from wasm_node.agent.model.ids import Digest
+
+
+class Kind(enum.StrEnum):
+    """What the first eight bytes say."""
+
+    MODULE = "module"
+    COMPONENT = "component"
+    TEXT = "text"
+    """WebAssembly text, compiled as it is (for laptops and examples)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A file that the runtime can be asked to run."""
+
+    path: Path
+    digest: Digest
+    kind: Kind
+    argv: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """
+    A pulled image.
+
+    Attributes:
+        reference: as the user wrote it.
+        image_id: `registry/repository@sha256:...`, for `status.imageID`.
+        layout: one letter of the table in docs/images.md, and its maker in
+            words, e.g. `B (wasm-to-oci)`; shown in the Pulled event.
+        size_bytes: of all layers, as transferred.
+        module: the one module of an artifact; None for a tar image.
+        tree: the unpacked root of a tar image; None for an artifact.
+        entrypoint: of a tar image's config.
+        cmd: likewise.
+        env: likewise, `NAME=VALUE` split.
+        working_dir: likewise; empty is `/`.
+    """
+
+    reference: str
+    image_id: str
+    layout: str
+    size_bytes: int
+    module: Path | None
+    module_digest: Digest | None
+    tree: Path | None
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    working_dir: str = ""

@@ -1,0 +1,167 @@
+"""
+Kubernetes objects as they arrive: the parts that this node reads.
+
+These structs mirror the API's own names and shapes, decoded once by msgspec at
+the edge (`agent.kube`, `agent.files`). Everything further in works with
+`model.desired`, which `model.parsing` makes of them. Fields not listed here
+are not lost silently: `model.fields` says of each what becomes of it.
+"""
+
+import msgspec
+
+
+class _Part(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Base: camelCase on the wire, immutable, absent means default."""
+
+
+class KeySelector(_Part, frozen=True):
+    """`configMapKeyRef` and `secretKeyRef`."""
+
+    key: str
+    name: str = ""
+    optional: bool = False
+
+
+class FieldSelector(_Part, frozen=True):
+    """`fieldRef`: a field of the pod itself."""
+
+    field_path: str
+
+
+class ResourceSelector(_Part, frozen=True):
+    """`resourceFieldRef`: a container's own request or limit."""
+
+    resource: str
+    container_name: str = ""
+    divisor: str | int = "0"
+
+
+class EnvSource(_Part, frozen=True):
+    """`valueFrom`: exactly one of these is set (the API server sees to it)."""
+
+    field_ref: FieldSelector | None = None
+    resource_field_ref: ResourceSelector | None = None
+    config_map_key_ref: KeySelector | None = None
+    secret_key_ref: KeySelector | None = None
+
+
+class EnvVar(_Part, frozen=True):
+    """One entry of `env`."""
+
+    name: str
+    value: str = ""
+    value_from: EnvSource | None = None
+
+
+class ObjectSelector(_Part, frozen=True):
+    """`configMapRef` and `secretRef`."""
+
+    name: str = ""
+    optional: bool = False
+
+
+class EnvFrom(_Part, frozen=True):
+    """One entry of `envFrom`."""
+
+    prefix: str = ""
+    config_map_ref: ObjectSelector | None = None
+    secret_ref: ObjectSelector | None = None
+
+
+class Resources(_Part, frozen=True):
+    """`resources`; quantities as written."""
+
+    limits: dict[str, str | int | float] = {}
+    requests: dict[str, str | int | float] = {}
+
+
+class Container(_Part, frozen=True):
+    """One of `spec.containers`."""
+
+    name: str
+    image: str = ""
+    image_pull_policy: str = ""
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    working_dir: str = ""
+    env: tuple[EnvVar, ...] = ()
+    env_from: tuple[EnvFrom, ...] = ()
+    resources: Resources = Resources()
+
+
+class PodSpec(_Part, frozen=True):
+    """`spec`."""
+
+    containers: tuple[Container, ...]
+    node_name: str = ""
+    restart_policy: str = "Always"
+    termination_grace_period_seconds: int | None = None
+    service_account_name: str = ""
+
+
+class OwnerReference(_Part, frozen=True):
+    """One of `metadata.ownerReferences`."""
+
+    kind: str = ""
+    name: str = ""
+    controller: bool = False
+
+
+class Metadata(_Part, frozen=True):
+    """`metadata`; times are RFC 3339 as sent."""
+
+    name: str
+    namespace: str = "default"
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    deletion_grace_period_seconds: int | None = None
+    owner_references: tuple[OwnerReference, ...] = ()
+
+
+class Condition(_Part, frozen=True):
+    """One of `status.conditions`."""
+
+    type: str
+    status: str
+    reason: str | None = None
+    message: str | None = None
+    last_transition_time: str | None = None
+    last_probe_time: str | None = None
+    observed_generation: int | None = None
+
+
+class StatusSeen(_Part, frozen=True):
+    """What the API server holds of `status`: the parts we carry on from."""
+
+    phase: str = ""
+    start_time: str | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+class Pod(_Part, frozen=True):
+    """A Pod."""
+
+    metadata: Metadata
+    spec: PodSpec
+    status: StatusSeen = StatusSeen()
+
+
+class ConfigMap(_Part, frozen=True):
+    """A ConfigMap."""
+
+    metadata: Metadata
+    data: dict[str, str] = {}
+    binary_data: dict[str, bytes] = {}
+
+
+class Secret(_Part, frozen=True):
+    """A Secret; `data` is decoded from base64."""
+
+    metadata: Metadata
+    data: dict[str, bytes] = {}
+    string_data: dict[str, str] = {}

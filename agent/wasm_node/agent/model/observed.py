@@ -1,0 +1,113 @@
+"""
+What is: facts about containers and images, as the runtime and puller gave them.
+
+Observed values never hold a wish or a decision. An attempt is Running until
+its Ended is seen; both name the attempt, so that late news about an earlier
+one cannot be mistaken for the present.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from wasm_node.agent.model import image
+from wasm_node.protocol import records
+
+
+@dataclasses.dataclass(frozen=True)
+class Running:
+    """An attempt whose guest has been entered; times are unix seconds."""
+
+    id: records.AttemptId
+    pid: int
+    started_at: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """An attempt that is over, with its true ending."""
+
+    id: records.AttemptId
+    exit: records.ExitRecord
+
+    @property
+    def started_at(self) -> float:
+        """Unix seconds at which the guest was entered."""
+        return self.exit.started_at_ns / 1e9
+
+    @property
+    def finished_at(self) -> float:
+        """Unix seconds of the end."""
+        return self.exit.finished_at_ns / 1e9
+
+
+Fact: TypeAlias = Running | Ended
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageHere:
+    """The image is in the store, its program found and compiled."""
+
+    image_id: str
+    program: image.Program
+    found: image.Image
+
+
+@dataclasses.dataclass(frozen=True)
+class Failing:
+    """
+    Something before the start failed; it is tried again.
+
+    Attributes:
+        reason: for `state.waiting.reason`, e.g. ImagePullBackOff.
+        message: for people.
+        failures: in a row.
+        retry_at: unix seconds before which it is not tried again.
+    """
+
+    reason: str
+    message: str
+    failures: int
+    retry_at: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ObservedContainer:
+    """
+    All that is known of one container.
+
+    Attributes:
+        current: the newest attempt, running or ended; None before the first.
+        last: the ending of the attempt before the newest one.
+        image_id: of the newest attempt.
+        backoff_s: what the attempt after the newest one waits.
+        image: None until pulled for the next attempt.
+        failing: why the next attempt has not begun.
+    """
+
+    current: Fact | None = None
+    last: Ended | None = None
+    image_id: str = ""
+    backoff_s: float = 0.0
+    image: ImageHere | None = None
+    failing: Failing | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ObservedPod:
+    """
+    All that is known of one pod.
+
+    Attributes:
+        started_at: when this node first saw it (`status.startTime`).
+        containers: by name; a container not seen yet is absent.
+        forgotten: records, logs and the object are gone.
+    """
+
+    started_at: float
+    containers: Mapping[str, ObservedContainer] = dataclasses.field(default_factory=dict)
+    forgotten: bool = False
+
+    def container(self, name: str) -> ObservedContainer:
+        """Return what is known of one container; nothing at first."""
+        return self.containers.get(name, ObservedContainer())

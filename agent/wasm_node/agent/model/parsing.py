@@ -1,0 +1,136 @@
+"""
+Manifests into wanted pods: the one place where a PodSpec's rules are applied.
+
+Called at the edge (`agent.kube` for the API server's objects, `agent.files`
+for manifests on disk); everything further in is typed and frozen.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from wasm_node.agent import errors
+from wasm_node.agent.model import desired, fields, ids, manifest, quantity
+
+_TERMINAL = ("Succeeded", "Failed")
+_DEFAULT_GRACE_S = 30.0
+
+
+def pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
+    """
+    Parse one Pod out of its decoded JSON.
+
+    Raises:
+        BadInput: it is not a Pod; says which field and what was expected.
+    """
+    try:
+        return _pod(raw)
+    except ValueError as error:  # msgspec's own errors are ValueErrors too
+        raise errors.BadInput(f"cannot read pod: {error}", reason="InvalidPod") from error
+
+
+def _pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
+    read = msgspec.convert(raw, manifest.Pod, strict=False)
+    meta, spec = read.metadata, read.spec
+    restart = desired.RestartPolicy(spec.restart_policy)
+    return desired.DesiredPod(
+        ref=ids.PodRef(meta.namespace, meta.name, ids.pod_uid(meta.uid)),
+        generation=meta.generation,
+        containers=tuple(_container(each, restart) for each in spec.containers),
+        restart_policy=restart,
+        deleting=meta.deletion_timestamp is not None,
+        grace_s=_grace(meta, spec),
+        finished=read.status.phase in _TERMINAL,
+        refusals=fields.refusals(raw["spec"]),
+        qos_class=qos_class(spec.containers),
+        metadata=meta,
+        service_account=spec.service_account_name,
+        status=read.status,
+    )
+
+
+def qos_class(containers: tuple[manifest.Container, ...]) -> str:
+    """Return the class by the rules of component-helpers' GetPodQOS."""
+    asked = [_cpu_and_memory(each.resources.requests) for each in containers]
+    limits = [_cpu_and_memory(each.resources.limits) for each in containers]
+    if not any(asked) and not any(limits):
+        return "BestEffort"
+    for want, limit in zip(asked, limits, strict=True):
+        if len(limit) != 2 or any(want.get(name, limit[name]) != limit[name] for name in limit):
+            return "Burstable"
+    return "Guaranteed"
+
+
+def _cpu_and_memory(resources: Mapping[str, str | int | float]) -> dict[str, object]:
+    read = {
+        name: quantity.parse(resources[name]) for name in ("cpu", "memory") if name in resources
+    }
+    return {name: value for name, value in read.items() if value}
+
+
+def _grace(meta: manifest.Metadata, spec: manifest.PodSpec) -> float:
+    if meta.deletion_timestamp is not None and meta.deletion_grace_period_seconds is not None:
+        return float(meta.deletion_grace_period_seconds)
+    if spec.termination_grace_period_seconds is not None:
+        return float(spec.termination_grace_period_seconds)
+    return _DEFAULT_GRACE_S
+
+
+def _container(
+    read: manifest.Container, restart: desired.RestartPolicy
+) -> desired.DesiredContainer:
+    memory = read.resources.limits.get("memory")
+    cpu = read.resources.limits.get("cpu")
+    return desired.DesiredContainer(
+        name=read.name,
+        image=read.image,
+        pull_policy=_pull_policy(read),
+        command=read.command,
+        args=read.args,
+        env_from=tuple(_env_object(each) for each in read.env_from),
+        env=tuple((each.name, _env_value(each, read.name)) for each in read.env),
+        restart=restart,
+        memory_limit_bytes=None if memory is None else quantity.ceiling(memory),
+        cpu_limit_millis=None if cpu is None else quantity.millis(cpu),
+        resources=read.resources,
+    )
+
+
+def _pull_policy(read: manifest.Container) -> desired.PullPolicy:
+    if read.image_pull_policy:
+        return desired.PullPolicy(read.image_pull_policy)
+    # As the API server defaults it; matters for manifests from files.
+    name = read.image.rpartition("/")[2]
+    moving = "@" not in name and (":" not in name or name.endswith(":latest"))
+    return desired.PullPolicy.ALWAYS if moving else desired.PullPolicy.IF_NOT_PRESENT
+
+
+def _env_object(read: manifest.EnvFrom) -> desired.EnvObject:
+    if read.config_map_ref is not None:
+        chosen, kind = read.config_map_ref, "ConfigMap"
+    elif read.secret_ref is not None:
+        chosen, kind = read.secret_ref, "Secret"
+    else:
+        raise ValueError("envFrom names neither a configMapRef nor a secretRef")
+    return desired.EnvObject(kind, chosen.name, read.prefix, chosen.optional)
+
+
+def _env_value(read: manifest.EnvVar, container: str) -> desired.EnvValue:
+    source = read.value_from
+    if source is None:
+        return desired.Literal(read.value)
+    if source.field_ref is not None:
+        return desired.FromField(source.field_ref.field_path)
+    if source.resource_field_ref is not None:
+        wanted = source.resource_field_ref
+        return desired.FromResource(
+            wanted.container_name or container, wanted.resource, str(wanted.divisor)
+        )
+    if source.config_map_key_ref is not None:
+        key, kind = source.config_map_key_ref, "ConfigMap"
+    elif source.secret_key_ref is not None:
+        key, kind = source.secret_key_ref, "Secret"
+    else:
+        raise ValueError(f"env {read.name}: valueFrom holds nothing that this node can read")
+    return desired.FromKey(kind, key.name, key.key, key.optional)

@@ -1,0 +1,228 @@
+"""
+What this node says of itself: pure functions of figures and settings.
+
+Labels, taints and addresses follow docs/architecture.md (Identity): they keep
+DaemonSets made for Linux away and other hosts' networking unharmed.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from wasm_node.agent.model import times
+
+ARCHITECTURE = "wasm32-wasi"
+TAINT_KEY = "kubernetes.io/arch"
+_FOLLOWED = (1, 37)
+"""The Kubernetes minor whose kubelet we follow."""
+
+_MEMORY_PER_POD = 8 * 2**20
+_TASKS_PER_POD = 5
+_RESERVED_MEMORY = 100 * 2**20
+_PRESSURE_MEMORY = 100 * 2**20
+_PRESSURE_DISK = 0.1
+_PRESSURE_PIDS = 0.9
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """What is fixed about the node; strings as they appear in the Node."""
+
+    name: str
+    provider_id: str
+    version: str
+    kubernetes_version: str
+    engine_version: str
+    address_type: str
+    address: str
+    port: int
+    max_pods: int
+    labels: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """Figures of the host, in bytes and counts; see host.figures."""
+
+    cpus: int
+    memory_bytes: int
+    available_bytes: int
+    pids_max: int
+    pids_now: int
+    disk_bytes: int
+    disk_free_bytes: int
+    kernel: str
+    os_image: str
+    machine_id: str
+    boot_id: str
+    hostname: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Health:
+    """Whether the node can run pods now; `problem` empty is healthy."""
+
+    problem: str
+
+
+def kubelet_version(server_major: str, server_minor: str) -> str:
+    """
+    Return the version to report: ours, but never newer than the API server's.
+
+    A newer node than its API server is outside Kubernetes' skew policy, and
+    controllers read features off this number. Unreadable parts count as ours.
+    """
+    try:
+        server = (int(server_major), int(server_minor.rstrip("+")))
+    except ValueError:
+        server = _FOLLOWED
+    major, minor = min(server, _FOLLOWED)
+    return f"v{major}.{minor}.0"
+
+
+def labels(identity: Identity) -> dict[str, str]:
+    """Return all labels of the Node."""
+    return {
+        **identity.labels,
+        "kubernetes.io/arch": ARCHITECTURE,
+        "kubernetes.io/os": "wasi",
+        "kubernetes.io/hostname": identity.name,
+        "node.kubernetes.io/exclude-from-external-load-balancers": "true",
+        "wasm-node.dev/world-wasi-cli-p1": "true",
+        "wasm-node.dev/world-wasi-cli-p2": "true",
+    }
+
+
+def new(identity: Identity, host: Host, health: Health, now: float) -> dict[str, Any]:
+    """Return the Node to create."""
+    taints = [
+        {"key": TAINT_KEY, "value": ARCHITECTURE, "effect": effect}
+        for effect in ("NoSchedule", "NoExecute")
+    ]
+    spec: dict[str, Any] = {"taints": taints}
+    if identity.provider_id:
+        spec["providerID"] = identity.provider_id
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": identity.name, "labels": labels(identity)},
+        "spec": spec,
+        "status": status(identity, host, health, {}, now),
+    }
+
+
+def status(
+    identity: Identity,
+    host: Host,
+    health: Health,
+    previous: Mapping[str, Mapping[str, Any]],
+    now: float,
+) -> dict[str, Any]:
+    """Return the Node's status; `previous` holds its conditions by type."""
+    capacity = _capacity(identity.max_pods, host)
+    _, memory = allocatable(host)
+    return {
+        "capacity": _written(capacity),
+        "allocatable": _written({**capacity, "memory": memory}),
+        "addresses": [{"type": identity.address_type, "address": identity.address}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": identity.port}},
+        "conditions": _conditions(host, health, previous, now),
+        "nodeInfo": {
+            "architecture": ARCHITECTURE,
+            "operatingSystem": "wasi",
+            "kubeletVersion": f"{identity.kubernetes_version}+wasm-node.{identity.version}",
+            "kubeProxyVersion": "",
+            "containerRuntimeVersion": f"wasmtime://{identity.engine_version}",
+            "kernelVersion": host.kernel,
+            "osImage": host.os_image,
+            "machineID": host.machine_id,
+            "systemUUID": host.machine_id,
+            "bootID": host.boot_id,
+        },
+    }
+
+
+def _capacity(max_pods: int, host: Host) -> dict[str, int]:
+    by_tasks = int(host.pids_max * _PRESSURE_PIDS) // _TASKS_PER_POD
+    by_memory = host.memory_bytes // _MEMORY_PER_POD
+    return {
+        "cpu": host.cpus,
+        "memory": host.memory_bytes,
+        "ephemeral-storage": host.disk_bytes,
+        "pods": max_pods or min(by_tasks, by_memory),
+    }
+
+
+def allocatable(host: Host) -> tuple[int, int]:
+    """Return allocatable CPU in thousandths and memory in bytes."""
+    return host.cpus * 1000, max(0, host.memory_bytes - _RESERVED_MEMORY)
+
+
+def _written(resources: Mapping[str, int]) -> dict[str, str]:
+    binary = ("memory", "ephemeral-storage")
+    return {
+        name: f"{value // 1024}Ki" if name in binary else str(value)
+        for name, value in resources.items()
+    }
+
+
+def _conditions(
+    host: Host, health: Health, previous: Mapping[str, Mapping[str, Any]], now: float
+) -> list[dict[str, Any]]:
+    low_memory = host.available_bytes < _PRESSURE_MEMORY
+    low_disk = host.disk_free_bytes < host.disk_bytes * _PRESSURE_DISK
+    low_pids = host.pids_now > host.pids_max * _PRESSURE_PIDS
+    rows = [
+        ("MemoryPressure", low_memory, "KubeletHasInsufficientMemory",
+         "KubeletHasSufficientMemory", "memory available"),
+        ("DiskPressure", low_disk, "KubeletHasDiskPressure",
+         "KubeletHasNoDiskPressure", "disk available"),
+        ("PIDPressure", low_pids, "KubeletHasInsufficientPID",
+         "KubeletHasSufficientPID", "PID available"),
+    ]  # fmt: skip
+    made = [
+        (kind, "True" if bad else "False", why if bad else fine,
+         f"wasm-node has {'insufficient' if bad else 'sufficient'} {what}")
+        for kind, bad, why, fine, what in rows
+    ]  # fmt: skip
+    if health.problem:
+        made.append(("Ready", "False", "KubeletNotReady", health.problem))
+    else:
+        made.append(("Ready", "True", "KubeletReady", "wasm-node is posting ready status"))
+    return [
+        {
+            "type": kind,
+            "status": value,
+            "reason": reason,
+            "message": message,
+            "lastHeartbeatTime": times.rfc3339(now),
+            "lastTransitionTime": _since(kind, value, previous, now),
+        }
+        for kind, value, reason, message in made
+    ]
+
+
+def _since(kind: str, value: str, previous: Mapping[str, Mapping[str, Any]], now: float) -> str:
+    held = previous.get(kind, {})
+    if held.get("status") == value and held.get("lastTransitionTime"):
+        return str(held["lastTransitionTime"])
+    return times.rfc3339(now)
+
+
+def is_ours(node: Mapping[str, Any]) -> bool:
+    """Say whether a decoded Node is a wasm node: it may be taken over."""
+    found = node.get("metadata", {}).get("labels") or {}
+    return found.get("kubernetes.io/arch") == ARCHITECTURE
+
+
+def differs(made: Mapping[str, Any], written: Mapping[str, Any]) -> bool:
+    """Say whether a status says something else than another, times aside."""
+
+    def essence(status: Mapping[str, Any]) -> object:
+        conditions = [
+            (each["type"], each["status"], each["reason"], each["message"])
+            for each in status.get("conditions", ())
+        ]
+        return {**status, "conditions": conditions}
+
+    return essence(made) != essence(written)

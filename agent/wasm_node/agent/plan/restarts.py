@@ -1,0 +1,84 @@
+"""
+When an ended container is started again, and how long that waits.
+
+The kubelet's rules (kuberuntime_manager.go doBackOff, client-go's
+flowcontrol.Backoff): the first restart is at once, then 10 s, doubling to
+300 s, counted from the end of the last attempt; an attempt that ran for ten
+minutes starts the series anew. Each attempt carries the wait that follows it,
+so that nothing needs to be remembered elsewhere.
+"""
+
+import dataclasses
+from typing import assert_never
+
+from wasm_node.agent.model import desired, observed
+
+FIRST_BACKOFF_S = 10.0
+MAX_BACKOFF_S = 300.0
+RESET_AFTER_S = 2 * MAX_BACKOFF_S
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """
+    The next attempt.
+
+    Attributes:
+        attempt: its number.
+        at: unix seconds before which it must not begin.
+        backoff_s: what the attempt after it waits.
+    """
+
+    attempt: int
+    at: float
+    backoff_s: float
+
+
+def next_start(policy: desired.RestartPolicy, seen: observed.ObservedContainer) -> Start | None:
+    """Return the next attempt; None while one runs or none is due."""
+    match seen.current:
+        case None:
+            return Start(attempt=0, at=0.0, backoff_s=0.0)
+        case observed.Running():
+            return None
+        case observed.Ended() as ended:
+            return _restart(policy, ended, seen.backoff_s)
+        case never:
+            assert_never(never)
+
+
+def _restart(
+    policy: desired.RestartPolicy, ended: observed.Ended, backoff_s: float
+) -> Start | None:
+    if not wants_restart(policy, ended):
+        return None
+    if ended.finished_at - ended.started_at > RESET_AFTER_S:
+        backoff_s = 0.0
+    return Start(
+        attempt=ended.id.attempt + 1,
+        at=ended.finished_at + backoff_s if backoff_s else 0.0,
+        backoff_s=min(max(FIRST_BACKOFF_S, 2 * backoff_s), MAX_BACKOFF_S),
+    )
+
+
+def failed(
+    seen: observed.ObservedContainer, reason: str, message: str, *, now: float
+) -> observed.ObservedContainer:
+    """Return the container after a failure to begin: tried again ever later."""
+    failures = seen.failing.failures + 1 if seen.failing else 1
+    wait_s = min(FIRST_BACKOFF_S * 2 ** (failures - 1), MAX_BACKOFF_S)
+    failing = observed.Failing(reason, message, failures, now + wait_s)
+    return dataclasses.replace(seen, failing=failing, image=None)
+
+
+def wants_restart(policy: desired.RestartPolicy, ended: observed.Ended) -> bool:
+    """Say whether the policy has this ending followed by another attempt."""
+    match policy:
+        case desired.RestartPolicy.ALWAYS:
+            return True
+        case desired.RestartPolicy.ON_FAILURE:
+            return ended.exit.code != 0
+        case desired.RestartPolicy.NEVER:
+            return False
+        case never:
+            assert_never(never)

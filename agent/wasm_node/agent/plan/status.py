@@ -1,0 +1,210 @@
+"""
+What to report of one pod: observed facts into `status`, as a kubelet words it.
+
+Pure. The rules are the kubelet's: phases from pkg/kubelet/kubelet_pods.go
+(getPhase), container states from kuberuntime and convertToAPIContainerStatuses,
+conditions from pkg/kubelet/status/generate.go. A condition keeps its transition
+time for as long as its status stays the same.
+"""
+
+import dataclasses
+from typing import assert_never
+
+from wasm_node.agent.model import desired, manifest, observed, podstatus, times
+from wasm_node.agent.plan import restarts
+from wasm_node.protocol import records
+
+RUNTIME_NAME = "wasmtime"
+
+
+@dataclasses.dataclass(frozen=True)
+class Addresses:
+    """Where the pod is; empty is not known yet."""
+
+    host_ip: str
+    pod_ip: str
+
+
+def status(
+    wanted: desired.DesiredPod,
+    seen: observed.ObservedPod,
+    addresses: Addresses,
+    *,
+    previous: tuple[manifest.Condition, ...],
+    now: float,
+) -> podstatus.PodStatus:
+    """Return the pod's status; `previous` are its conditions so far."""
+    containers = tuple(_container(wanted, each, seen, now) for each in wanted.containers)
+    phase = _phase(wanted, seen)
+    over = phase in ("Succeeded", "Failed")
+    networked = bool(addresses.pod_ip) and not over
+    return podstatus.PodStatus(
+        phase=phase,
+        conditions=_conditions(wanted, containers, phase, previous, now),
+        container_statuses=containers,
+        observed_generation=wanted.generation,
+        start_time=times.rfc3339(seen.started_at),
+        host_ip=addresses.host_ip,
+        host_ips=_ips(addresses.host_ip),
+        pod_ip=addresses.pod_ip if networked or over else "",
+        pod_ips=_ips(addresses.pod_ip),
+        qos_class=wanted.qos_class,
+    )
+
+
+def container_id(attempt: records.AttemptId) -> str:
+    """Return `wasmtime://UID/NAME/ATTEMPT`, unique for all time."""
+    return f"{RUNTIME_NAME}://{attempt}"
+
+
+def _ips(address: str) -> tuple[podstatus.Address, ...]:
+    return (podstatus.Address(address),) if address else ()
+
+
+def _phase(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> str:
+    """As getPhase: waiting first, then running, then how they ended."""
+    if wanted.finished:
+        return wanted.status.phase
+    states = [(each, seen.container(each.name)) for each in wanted.containers]
+    if wanted.refusals or any(each.current is None for _, each in states):
+        return "Pending"
+    ended = [
+        (want, each.current) for want, each in states if isinstance(each.current, observed.Ended)
+    ]
+    if len(ended) < len(states):
+        return "Running"
+    coming_back = any(restarts.wants_restart(want.restart, end) for want, end in ended)
+    if coming_back and not wanted.deleting:
+        return "Running"
+    return "Succeeded" if all(end.exit.code == 0 for _, end in ended) else "Failed"
+
+
+def _container(
+    wanted: desired.DesiredPod,
+    container: desired.DesiredContainer,
+    pod: observed.ObservedPod,
+    now: float,
+) -> podstatus.ContainerStatus:
+    seen = pod.container(container.name)
+    running = isinstance(seen.current, observed.Running)
+    state, last = _states(wanted, container, seen, now)
+    return podstatus.ContainerStatus(
+        name=container.name,
+        image=container.image,
+        image_id=seen.image_id or (seen.image.image_id if seen.image else ""),
+        container_id=container_id(seen.current.id) if seen.current else "",
+        ready=running,
+        started=running,
+        restart_count=seen.current.id.attempt if seen.current else 0,
+        state=state,
+        last_state=last,
+    )
+
+
+def _states(
+    wanted: desired.DesiredPod,
+    container: desired.DesiredContainer,
+    seen: observed.ObservedContainer,
+    now: float,
+) -> tuple[podstatus.State, podstatus.State]:
+    """Return state and lastState."""
+    earlier = _terminated(seen.last) if seen.last else podstatus.State()
+    match seen.current:
+        case None:
+            return podstatus.State(waiting=_waiting(wanted, seen)), earlier
+        case observed.Running(started_at=started_at):
+            running = podstatus.RunningState(times.rfc3339(started_at))
+            return podstatus.State(running=running), earlier
+        case observed.Ended() as ended:
+            start = restarts.next_start(container.restart, seen)
+            held = wanted.deleting or wanted.finished or start is None
+            if held or (start is not None and start.at <= now and seen.failing is None):
+                return _terminated(ended), earlier
+            return podstatus.State(waiting=_waiting(wanted, seen)), _terminated(ended)
+        case never:
+            assert_never(never)
+
+
+def _waiting(wanted: desired.DesiredPod, seen: observed.ObservedContainer) -> podstatus.Waiting:
+    if wanted.refusals:
+        return podstatus.Waiting(
+            "UnsupportedPodSpec", "; ".join(str(each) for each in wanted.refusals)
+        )
+    if seen.failing is not None:
+        return podstatus.Waiting(seen.failing.reason, seen.failing.message)
+    if isinstance(seen.current, observed.Ended):
+        wait = f"back-off {_duration(seen.backoff_s)} restarting failed container"
+        return podstatus.Waiting("CrashLoopBackOff", wait)
+    return podstatus.Waiting("ContainerCreating")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def _terminated(ended: observed.Ended) -> podstatus.State:
+    return podstatus.State(
+        terminated=podstatus.Terminated(
+            exit_code=ended.exit.code,
+            reason=ended.exit.reason,
+            message=ended.exit.message,
+            started_at=times.rfc3339(ended.started_at),
+            finished_at=times.rfc3339(ended.finished_at),
+            container_id=container_id(ended.id),
+        )
+    )
+
+
+def _conditions(
+    wanted: desired.DesiredPod,
+    containers: tuple[podstatus.ContainerStatus, ...],
+    phase: str,
+    previous: tuple[manifest.Condition, ...],
+    now: float,
+) -> tuple[manifest.Condition, ...]:
+    unready = [each.name for each in containers if not each.ready]
+    ready: tuple[str, str | None, str | None]
+    if phase == "Succeeded":
+        ready = ("False", "PodCompleted", None)
+    elif phase == "Failed":
+        ready = ("False", "PodFailed", None)
+    elif unready:
+        names = " ".join(unready)
+        ready = ("False", "ContainersNotReady", f"containers with unready status: [{names}]")
+    else:
+        ready = ("True", None, None)
+    over = phase in ("Succeeded", "Failed")
+    begun = any(each.container_id for each in containers)
+    initialized = ("True", "PodCompleted" if phase == "Succeeded" else None, None)
+    rows: dict[str, tuple[str, str | None, str | None]] = {
+        "PodReadyToStartContainers": ("True" if begun and not over else "False", None, None),
+        "Initialized": initialized,
+        "Ready": ready,
+        "ContainersReady": ready,
+        "PodScheduled": ("True", None, None),
+    }
+    held = {each.type: each for each in previous}
+    return tuple(
+        _condition(kind, *row, held.get(kind), wanted.generation, now) for kind, row in rows.items()
+    )
+
+
+def _condition(
+    kind: str,
+    value: str,
+    reason: str | None,
+    message: str | None,
+    held: manifest.Condition | None,
+    generation: int,
+    now: float,
+) -> manifest.Condition:
+    kept = held.last_transition_time if held is not None and held.status == value else None
+    return manifest.Condition(
+        type=kind,
+        status=value,
+        reason=reason,
+        message=message,
+        last_transition_time=kept or times.rfc3339(now),
+        observed_generation=generation or None,
+    )

@@ -1,0 +1,135 @@
+"""Manifests into wanted pods."""
+
+from typing import Any
+
+import pytest
+
+from wasm_node.agent import errors
+from wasm_node.agent.model import desired, fields, parsing, quantity
+
+
+def _pod(spec: dict[str, Any] | None = None, **meta: object) -> desired.DesiredPod:
+    containers = [{"name": "main", "image": "x"}]
+    return parsing.pod(
+        {
+            "metadata": {"name": "p", "uid": "u1", **meta},
+            "spec": {"containers": containers, **(spec or {})},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("100m", 100), ("1", 1000), ("0.5", 500), (".5", 500), ("1e3", 1_000_000), (2, 2000),
+        ("1u", 1), ("2k", 2_000_000), ("0", 0),
+    ],
+)  # fmt: skip
+def test_millis(text: str | int, expected: int) -> None:
+    """Quantities are exact and round up."""
+    assert expected == quantity.millis(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("64Mi", 2**26), ("1.5Gi", 3 * 2**29), ("1k", 1000), ("1E", 10**18)]
+)
+def test_bytes(text: str, expected: int) -> None:
+    """Binary and decimal suffixes differ."""
+    assert expected == quantity.ceiling(text)
+
+
+@pytest.mark.parametrize("text", ["", "1x", "Mi", "1 Mi", "--1", "1e", "0x10"])
+def test_not_a_quantity(text: str) -> None:
+    """What is no quantity is refused by name."""
+    with pytest.raises(ValueError, match="as a quantity"):
+        quantity.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("limits", "requests", "expected"),
+    [
+        ({}, {}, "BestEffort"),
+        ({"cpu": "1", "memory": "1Gi"}, {}, "Guaranteed"),
+        ({"cpu": "1", "memory": "1Gi"}, {"cpu": "1", "memory": "1024Mi"}, "Guaranteed"),
+        ({"cpu": "1", "memory": "1Gi"}, {"cpu": "500m"}, "Burstable"),
+        ({"memory": "1Gi"}, {}, "Burstable"),
+        ({}, {"cpu": "1m"}, "Burstable"),
+        ({}, {"cpu": "0"}, "BestEffort"),
+    ],
+)
+def test_qos(limits: dict[str, str], requests: dict[str, str], expected: str) -> None:
+    """Classes are those of component-helpers' ComputePodQOS."""
+    container = {"name": "m", "image": "x", "resources": {"limits": limits, "requests": requests}}
+
+    assert expected == _pod({"containers": [container]}).qos_class
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [("a", "Always"), ("a:latest", "Always"), ("a:1", "IfNotPresent"),
+     ("r:5000/a", "Always"), ("r:5000/a:1", "IfNotPresent"), ("a@sha256:0", "IfNotPresent")],
+)  # fmt: skip
+def test_pull_policy_default(image: str, expected: str) -> None:
+    """A moving tag is pulled always, as the API server defaults it."""
+    pod = _pod({"containers": [{"name": "m", "image": image}]})
+
+    assert expected == pod.containers[0].pull_policy
+
+
+def test_grace() -> None:
+    """A deletion's own grace counts before the spec's, and 30 s before none."""
+    spec = {"terminationGracePeriodSeconds": 5}
+    deleting = {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 1}
+
+    assert [30.0, 5.0, 1.0] == [_pod().grace_s, _pod(spec).grace_s, _pod(spec, **deleting).grace_s]
+
+
+@pytest.mark.parametrize("uid", ["", "../x", "a/b", "x" * 64, "."])
+def test_a_uid_cannot_leave_its_directory(uid: str) -> None:
+    """A uid names a directory, so an odd one is refused."""
+    with pytest.raises(errors.BadInput, match="pod uid"):
+        _pod(uid=uid)
+
+
+def test_a_wrong_shape_says_where() -> None:
+    """A field of the wrong type is named."""
+    with pytest.raises(errors.BadInput, match=r"\$\.spec\.containers\[0\]\.command"):
+        _pod({"containers": [{"name": "m", "command": 7}]})
+
+
+@pytest.mark.parametrize(
+    ("spec", "paths"),
+    [
+        ({}, []),
+        ({"hostNetwork": False, "initContainers": [], "os": None}, []),
+        ({"hostNetwork": True}, ["spec.hostNetwork"]),
+        ({"initContainers": [{"name": "i"}]}, ["spec.initContainers"]),
+        ({"containers": [{"name": "m", "readinessProbe": {"tcpSocket": {}}}]},
+         ["spec.containers[m].readinessProbe"]),
+        ({"containers": [{"name": "m", "ports": [{"containerPort": 1, "hostPort": 2}]}]},
+         ["spec.containers[m].ports.hostPort"]),
+        ({"containers": [{"name": "m", "securityContext": {"privileged": True}}]},
+         ["spec.containers[m].securityContext.privileged"]),
+        ({"volumes": [{"name": "kube-api-access-x", "projected": {}}]}, []),
+        ({"volumes": [{"name": "data", "emptyDir": {}}]}, ["spec.volumes"]),
+        ({"somethingNewer": True}, []),
+    ],
+)  # fmt: skip
+def test_refusals(spec: dict[str, Any], paths: list[str]) -> None:
+    """A field that cannot be honoured is refused by its path, others not."""
+    assert paths == [each.path for each in _pod(spec).refusals]
+
+
+def test_a_bad_quantity_is_refused() -> None:
+    """A limit that cannot be read is named; nothing runs without its limit."""
+    container = {"name": "m", "image": "x", "resources": {"limits": {"memory": "lots"}}}
+
+    with pytest.raises(errors.BadInput, match="lots"):
+        _pod({"containers": [container]})
+
+
+def test_every_refusal_says_what_to_do() -> None:
+    """The text that a user reads never ends at the bare fact."""
+    rows = [*fields.POD.items(), *fields.CONTAINER.items()]
+
+    assert [] == [path for path, fate in rows if fate.kind is fields.Kind.REFUSED and not fate.note]

@@ -1,0 +1,65 @@
+"""Facts into observed containers."""
+
+from wasm_node.agent.model import observed
+from wasm_node.agent.plan import adopt
+from wasm_node.protocol import records
+
+
+def _running(attempt: int) -> observed.Running:
+    return observed.Running(records.AttemptId("u1", "main", attempt), 7, 100.0)
+
+
+def _ended(attempt: int) -> observed.Ended:
+    record = records.ExitRecord(1, records.EndedBy.ITSELF, "Error", "", 1, 2)
+    return observed.Ended(records.AttemptId("u1", "main", attempt), record)
+
+
+def test_an_end_is_final() -> None:
+    """A late word that an attempt runs does not bring it back."""
+    after = adopt.apply(observed.ObservedContainer(current=_ended(0)), _running(0))
+
+    assert _ended(0) == after.current
+
+
+def test_the_end_before_becomes_last() -> None:
+    """A new attempt keeps the ending of the one before it."""
+    after = adopt.apply(observed.ObservedContainer(current=_ended(0)), _running(1))
+
+    assert (_running(1), _ended(0)) == (after.current, after.last)
+
+
+def test_a_late_end_of_the_attempt_before_becomes_last() -> None:
+    """An ending that arrives after the next start is not lost."""
+    after = adopt.apply(observed.ObservedContainer(current=_running(1)), _ended(0))
+
+    assert (_running(1), _ended(0)) == (after.current, after.last)
+
+
+def test_a_list_without_a_running_attempt_ends_it_as_unknown() -> None:
+    """What ran and is not on a full list has ended, nobody knows how."""
+    before = observed.ObservedPod(50.0, {"main": observed.ObservedContainer(current=_running(0))})
+
+    after = adopt.whole(before, [], now=200.0).container("main").current
+
+    assert isinstance(after, observed.Ended)
+    assert ("ContainerStatusUnknown", records.EndedBy.UNKNOWN, 137) == (
+        after.exit.reason,
+        after.exit.ended_by,
+        after.exit.code,
+    )
+
+
+def test_a_list_with_it_changes_nothing() -> None:
+    """Adoption of a running attempt leaves it as it is."""
+    before = observed.ObservedPod(50.0, {"main": observed.ObservedContainer(current=_running(0))})
+
+    assert before == adopt.whole(before, [_running(0)], now=200.0)
+
+
+def test_after_a_start_the_image_is_fetched_anew() -> None:
+    """The next attempt asks for its image again, as its pull policy says."""
+    failing = observed.Failing("ErrImagePull", "m", 1, 1.0)
+
+    after = adopt.started(observed.ObservedContainer(failing=failing), _running(0))
+
+    assert (None, None, _running(0)) == (after.image, after.failing, after.current)

@@ -1,0 +1,109 @@
+"""What the node says of itself."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from wasm_node.agent.plan import node
+
+NOW = 1_800_000_000.0
+IDENTITY = node.Identity(
+    "wasm-a",
+    "wasm-node://c/wasm-a",
+    "0.1.0",
+    "v1.37.0",
+    "50.0.1",
+    "Hostname",
+    "10.1.1.1",
+    10250,
+    0,
+    {"a": "b"},
+)
+HOST = node.Host(
+    cpus=2, memory_bytes=2**30, available_bytes=2**29, pids_max=10_000, pids_now=100,
+    disk_bytes=10**9, disk_free_bytes=5 * 10**8, kernel="6.1", os_image="Debian", machine_id="m",
+    boot_id="b", hostname="a",
+)  # fmt: skip
+WELL = node.Health("")
+
+
+def _conditions(host: node.Host, health: node.Health = WELL) -> dict[str, str]:
+    made = node.status(IDENTITY, host, health, {}, NOW)
+    return {each["type"]: each["status"] for each in made["conditions"]}
+
+
+def test_it_publishes_one_address_and_never_an_internal_ip() -> None:
+    """Other hosts' CNI daemons read InternalIP; a second one harms them."""
+    made = node.status(IDENTITY, HOST, WELL, {}, NOW)
+
+    assert [{"type": "Hostname", "address": "10.1.1.1"}] == made["addresses"]
+
+
+def test_it_is_not_a_linux_node() -> None:
+    """DaemonSets made for Linux select os=linux and tolerate every taint."""
+    made = node.new(IDENTITY, HOST, WELL, NOW)
+    labels = made["metadata"]["labels"]
+
+    assert ("wasm32-wasi", "wasi", "b") == (
+        labels["kubernetes.io/arch"], labels["kubernetes.io/os"], labels["a"]
+    )  # fmt: skip
+    assert {"NoSchedule", "NoExecute"} == {each["effect"] for each in made["spec"]["taints"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "condition"),
+    [
+        ({"available_bytes": 10**6}, "MemoryPressure"),
+        ({"disk_free_bytes": 10**7}, "DiskPressure"),
+        ({"pids_now": 9_900}, "PIDPressure"),
+    ],
+)
+def test_pressure(change: dict[str, Any], condition: str) -> None:
+    """Too little of a resource raises its condition and no other."""
+    made = _conditions(dataclasses.replace(HOST, **change))
+
+    assert {condition} == {kind for kind, value in made.items() if value == "True"} - {"Ready"}
+
+
+def test_a_problem_makes_it_not_ready() -> None:
+    """A node whose runtime is away says so."""
+    assert _conditions(HOST, node.Health("the runtime is away"))["Ready"] == "False"
+
+
+def test_a_condition_keeps_its_transition_time() -> None:
+    """The time of a change is not the time of a heartbeat."""
+    held = {"Ready": {"status": "True", "lastTransitionTime": "2020-01-01T00:00:00Z"}}
+
+    made = node.status(IDENTITY, HOST, WELL, held, NOW)
+    ready = next(each for each in made["conditions"] if each["type"] == "Ready")
+
+    assert ready["lastTransitionTime"] == "2020-01-01T00:00:00Z"
+    assert ready["lastHeartbeatTime"] != "2020-01-01T00:00:00Z"
+
+
+def test_pods_follow_from_memory_and_tasks() -> None:
+    """The capacity for pods is the smaller of what memory and tasks allow."""
+    few = dataclasses.replace(HOST, pids_max=100)
+
+    made = [node.status(IDENTITY, host, WELL, {}, NOW)["capacity"] for host in (HOST, few)]
+
+    assert ["128", "18"] == [each["pods"] for each in made]
+
+
+@pytest.mark.parametrize(
+    ("server", "expected"),
+    [(("1", "37"), "v1.37.0"), (("1", "34+"), "v1.34.0"), (("1", "40"), "v1.37.0"),
+     (("", ""), "v1.37.0")],
+)  # fmt: skip
+def test_it_is_never_newer_than_the_api_server(server: tuple[str, str], expected: str) -> None:
+    """Kubernetes' skew policy forbids a node newer than its API server."""
+    assert expected == node.kubelet_version(*server)
+
+
+def test_only_times_make_no_difference() -> None:
+    """A heartbeat alone is no reason for a write."""
+    first, later = (node.status(IDENTITY, HOST, WELL, {}, NOW + each) for each in (0, 60))
+
+    assert not node.differs(first, later)
+    assert node.differs(node.status(IDENTITY, HOST, node.Health("x"), {}, NOW), first)

@@ -1,0 +1,151 @@
+"""Properties of planning that hold in every situation, however odd."""
+
+import random
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wasm_node.agent.model import actions, desired, ids, image, observed, parsing
+from wasm_node.agent.plan import adopt, pods, restarts
+from wasm_node.protocol import records
+
+NOW = 1_800_000_000.0
+POLICIES = st.sampled_from(["Always", "OnFailure", "Never"])
+HERE = observed.ImageHere(
+    "r/x@sha256:1",
+    image.Program(Path("/x"), ids.Digest("sha256:1"), image.Kind.MODULE, ("x",)),
+    image.Image("x", "r/x@sha256:1", "A", 1, Path("/x"), ids.Digest("sha256:1"), None),
+)
+
+
+def _ended(attempt: int, code: int, ran_s: float, ago_s: float) -> observed.Ended:
+    finished = NOW - ago_s
+    record = records.ExitRecord(
+        code,
+        records.EndedBy.ITSELF,
+        "Error",
+        "",
+        int((finished - ran_s) * 1e9),
+        int(finished * 1e9),
+    )
+    return observed.Ended(records.AttemptId("u1", "main", attempt), record)
+
+
+ATTEMPTS = st.integers(0, 20)
+FACTS = st.one_of(
+    st.none(),
+    st.builds(
+        lambda attempt: observed.Running(records.AttemptId("u1", "main", attempt), 7, NOW - 5),
+        ATTEMPTS,
+    ),
+    st.builds(_ended, ATTEMPTS, st.integers(0, 255), st.floats(0, 2000), st.floats(0, 2000)),
+)
+FAILING = st.one_of(
+    st.none(),
+    st.builds(
+        observed.Failing, st.just("ErrImagePull"), st.just("m"), st.integers(1, 9),
+        st.floats(NOW - 500, NOW + 500),
+    ),
+)  # fmt: skip
+CONTAINERS = st.builds(
+    observed.ObservedContainer,
+    current=FACTS,
+    backoff_s=st.sampled_from([0.0, 10.0, 20.0, 300.0]),
+    image=st.sampled_from([None, HERE]),
+    failing=FAILING,
+)
+
+
+def _wanted(policy: str, *, deleting: bool = False) -> desired.DesiredPod:
+    pod = parsing.pod(
+        {
+            "metadata": {"name": "p", "uid": "u1"},
+            "spec": {"containers": [{"name": "main", "image": "x"}], "restartPolicy": policy},
+        }
+    )
+    return pod.ending(30.0) if deleting else pod
+
+
+@given(policy=POLICIES, container=CONTAINERS)
+def test_a_deleting_pod_starts_nothing(policy: str, container: observed.ObservedContainer) -> None:
+    """Whatever was observed, a deleting pod pulls and starts nothing."""
+    seen = observed.ObservedPod(NOW, {"main": container})
+
+    made = pods.plan(_wanted(policy, deleting=True), seen, now=NOW)
+
+    assert all(isinstance(each, actions.StopContainer | actions.ForgetPod) for each in made)
+
+
+@given(policy=POLICIES, container=CONTAINERS)
+def test_acting_settles(policy: str, container: observed.ObservedContainer) -> None:
+    """Plans that succeed end in a settled pod within five rounds."""
+    wanted, now = _wanted(policy), NOW
+    for _ in range(5):
+        made = pods.plan(wanted, observed.ObservedPod(NOW, {"main": container}), now=now)
+        if not made:
+            return
+        for action in made:
+            match action:
+                case actions.PullImage():
+                    container = _with(container, image=HERE)
+                case actions.StartContainer(attempt=attempt):
+                    running = observed.Running(records.AttemptId("u1", "main", attempt), 8, now)
+                    container = adopt.started(container, running)
+                case actions.LookAgain(at=at):
+                    assert at > now
+                    now = at
+                case _:
+                    raise AssertionError(action)
+    raise AssertionError(f"not settled: {container}")
+
+
+def _with(
+    container: observed.ObservedContainer, *, image: observed.ImageHere
+) -> observed.ObservedContainer:
+    return observed.ObservedContainer(
+        container.current, container.last, container.image_id, container.backoff_s, image,
+        container.failing,
+    )  # fmt: skip
+
+
+@given(policy=POLICIES, container=CONTAINERS)
+def test_nothing_runs_twice(policy: str, container: observed.ObservedContainer) -> None:
+    """A start is always of an attempt that has neither run nor ended."""
+    made = pods.plan(_wanted(policy), observed.ObservedPod(NOW, {"main": container}), now=NOW)
+    starts = [each for each in made if isinstance(each, actions.StartContainer)]
+
+    for start in starts:
+        assert not isinstance(container.current, observed.Running)
+        assert start.attempt == (container.current.id.attempt + 1 if container.current else 0)
+
+
+@given(ran_s=st.lists(st.floats(0, 599), min_size=1, max_size=12))
+def test_delays_never_shrink_before_the_reset(ran_s: list[float]) -> None:
+    """Through short attempts each wait is at least the one before it."""
+    backoff_s, waits = 0.0, []
+    for attempt, ran in enumerate(ran_s):
+        ended = _ended(attempt, 1, ran, 0)
+        seen = observed.ObservedContainer(current=ended, backoff_s=backoff_s)
+        start = restarts.next_start(desired.RestartPolicy.ALWAYS, seen)
+        assert start is not None
+        waits.append(max(0.0, start.at - ended.finished_at))
+        backoff_s = start.backoff_s
+
+    assert waits == sorted(waits)
+    assert waits[-1] <= restarts.MAX_BACKOFF_S
+
+
+@given(facts=st.lists(FACTS.filter(bool), max_size=6), order=st.randoms())
+def test_facts_in_any_order_give_one_truth(
+    facts: list[observed.Fact], order: random.Random
+) -> None:
+    """News that arrive late or twice end in the newest attempt all the same."""
+    newest = max((each.id.attempt for each in facts), default=None)
+    shuffled = facts + facts[:2]
+    order.shuffle(shuffled)
+    container = observed.ObservedContainer()
+    for fact in shuffled:
+        container = adopt.apply(container, fact)
+
+    assert newest == (container.current.id.attempt if container.current else None)
