@@ -1,0 +1,34 @@
+"""A clock that stands until it is told to go on."""
+
+import asyncio
+
+
+class FakeClock:
+    """Clock whose time moves only by `advance`."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self._now = now
+        self._sleepers: list[tuple[float, asyncio.Event]] = []
+
+    def now(self) -> float:
+        """Return unix time in seconds."""
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        """Return once `advance` has gone so far."""
+        event = asyncio.Event()
+        self._sleepers.append((self._now + seconds, event))
+        await event.wait()
+
+    def advance(self, seconds: float) -> None:
+        """Move on, and wake whoever slept until now."""
+        self._now += seconds
+        due = [each for each in self._sleepers if each[0] <= self._now]
+        self._sleepers = [each for each in self._sleepers if each[0] > self._now]
+        for _, event in due:
+            event.set()
+
+    @property
+    def sleepers(self) -> int:
+        """How many sleep now."""
+        return len(self._sleepers)

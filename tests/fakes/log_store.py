@@ -1,0 +1,32 @@
+"""A LogStore that touches no disk."""
+
+from pathlib import Path
+
+from wasm_node.agent.model import ids
+
+
+class FakeLogStore:
+    """
+    Remembers which directories would be there.
+
+    Attributes:
+        directories: made and not removed.
+        removed: pods in the order of their removal.
+    """
+
+    def __init__(self) -> None:
+        self.directories: set[Path] = set()
+        self.removed: list[ids.PodRef] = []
+
+    def path(self, pod: ids.PodRef, container: str, attempt: int) -> Path:
+        """Return where this attempt's log goes, its directory made."""
+        directory = Path("/logs", pod.uid, container)
+        self.directories.add(directory)
+        return directory / f"{attempt}.log"
+
+    def remove(self, pod: ids.PodRef) -> None:
+        """Delete all logs of a pod."""
+        self.removed.append(pod)
+        self.directories = {
+            each for each in self.directories if not each.is_relative_to(Path("/logs", pod.uid))
+        }
