@@ -1,0 +1,157 @@
+"""
+The node: the one place that knows every part of it, and owns its tasks.
+
+Builds effects, hands them to the engine, the heartbeat and the kubelet API.
+The kubernetes package is imported with this module, so only `wasm-node agent`
+imports it; pods need none of it and run on meanwhile.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import resource
+import signal
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+from wasm_node.agent import engine, errors, settings, statedir
+from wasm_node.agent.asynckit import clock
+from wasm_node.agent.containers import client as containers_client
+from wasm_node.agent.host import figures
+from wasm_node.agent.kube import client, events, nodes, podsink, podsource, reviews
+from wasm_node.agent.logs import changes, store
+from wasm_node.agent.logs import pods as pod_logs
+from wasm_node.agent.loops import heartbeat
+from wasm_node.agent.model import environment
+from wasm_node.agent.oci import puller
+from wasm_node.agent.plan import node as planning
+from wasm_node.agent.server import kubelet
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 1.0
+
+
+async def serve(chosen: settings.Settings) -> None:
+    """
+    Be a node until SIGTERM or SIGINT.
+
+    Ending the agent changes nothing for its pods: they run on in the runtime
+    and are adopted by the next agent.
+
+    Raises:
+        NodeError: the start is impossible as things are.
+    """
+    directory = statedir.StateDir(chosen.state_dir, chosen.run_dir, chosen.log_dir)
+    directory.make()
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # followers of logs
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    with directory.locked():
+        try:
+            async with asyncio.TaskGroup() as group:
+                serving = group.create_task(_serve(chosen, directory))
+                await stopping.wait()
+                log.info("Stopping; pods go on running")
+                serving.cancel()
+        except* errors.NodeError as failures:
+            raise _first(failures) from failures
+
+
+def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    inner = failures.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+async def _serve(chosen: settings.Settings, directory: statedir.StateDir) -> None:
+    time = clock.SystemClock()
+    logs = store.CriLogStore(chosen.log_dir)
+    host = await asyncio.to_thread(figures.read, chosen.state_dir)
+    host_ip = chosen.host_ip or host.address
+    async with contextlib.AsyncExitStack() as stack:
+        news = stack.enter_context(changes.Changes())
+        api = await stack.enter_async_context(client.Api.connect(chosen.kubeconfig))
+        images = await stack.enter_async_context(
+            puller.RegistryPuller(directory.images, insecure_registries=chosen.insecure_registries)
+        )
+        containers = containers_client.RuntimeContainers(directory.state, directory.socket)
+        happened = events.ApiEvents(api, chosen.node_name, time)
+        cpu, memory = planning.allocatable(_host(host))
+        place = environment.Place(
+            node_name=chosen.node_name,
+            host_ip=host_ip,
+            pod_ip=chosen.pod_ip or host_ip,
+            allocatable_cpu_millis=cpu,
+            allocatable_memory_bytes=memory,
+        )
+        outside = engine.Outside(
+            source=podsource.ApiPods(api, chosen.node_name),
+            sink=podsink.ApiSink(api),
+            events=happened,
+            puller=images,
+            containers=containers,
+            logs=logs,
+            clock=time,
+            ended=lambda pod, attempt: news.notify(
+                logs.locate(pod, attempt.container, attempt.attempt)
+            ),
+        )
+        pods = engine.PodEngine(outside, directory, place)
+        readable = pod_logs.PodLogs(logs, news, look_up=pods.look_up, is_running=pods.is_running)
+        server = kubelet.KubeletServer(
+            chosen.kubelet, chosen.node_name, reviews.ApiReviewer(api), readable
+        )
+        port = await stack.enter_async_context(server.run())
+        beat = heartbeat.Heartbeat(
+            nodes.ApiNode(api, chosen.node_name),
+            await _identity(api, chosen, host, port),
+            lambda: _host(figures.read(chosen.state_dir)),
+            lambda: planning.Health("" if pods.adopted else "the runtime is not there yet"),
+            time,
+        )
+        await beat.register()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(beat.renew())
+            group.create_task(beat.report())
+            group.create_task(happened.run())
+            group.create_task(pods.run())
+            await pods.wait_adopted()
+            beat.look_again()
+
+
+async def _identity(
+    api: client.Api, chosen: settings.Settings, host: figures.Figures, port: int
+) -> planning.Identity:
+    server = await _version(api)
+    return planning.Identity(
+        name=chosen.node_name,
+        provider_id=chosen.provider_id or f"wasm-node://local/{chosen.node_name}",
+        version=metadata.version("wasm-node"),
+        kubernetes_version=planning.kubelet_version(
+            str(server.get("major", "")), str(server.get("minor", ""))
+        ),
+        engine_version=metadata.version("wasmtime"),
+        address_type=chosen.address.type,
+        address=chosen.address.value or host.address,
+        port=port,
+        max_pods=chosen.max_pods,
+        labels=chosen.labels,
+    )
+
+
+async def _version(api: client.Api) -> Mapping[str, Any]:
+    while True:
+        try:
+            return await api.call("GET", "/version")
+        except errors.NodeError as error:
+            log.warning("Asking the API server for its version: %s", error)
+            await asyncio.sleep(_RETRY_S)
+
+
+def _host(read: figures.Figures) -> planning.Host:
+    fields = {each.name: getattr(read, each.name) for each in dataclasses.fields(planning.Host)}
+    return planning.Host(**fields)

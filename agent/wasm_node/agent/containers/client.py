@@ -1,0 +1,121 @@
+"""
+Containers, by the runtime on the other end of a unix socket.
+
+An attempt's spec travels as a file in its directory, written whole before the
+runtime is asked; the request only names it. Every call may be repeated. Facts
+are a full list after each connection and then the changes; a start that was
+answered while a list was on its way is added to it, so that no list ever says
+of a running attempt that it is not there.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from wasm_node.agent import errors, statedir
+from wasm_node.agent.asynckit import backoff
+from wasm_node.agent.containers import connection
+from wasm_node.agent.model import ids, image, observed
+from wasm_node.protocol import layout, messages, records
+
+log = logging.getLogger(__name__)
+
+_ANSWER_S = 30.0
+_FIRST_WAIT_S = 0.05
+_LONGEST_WAIT_S = 2.0
+
+
+class RuntimeContainers:
+    """Containers of the runtime that shares this state directory."""
+
+    def __init__(self, state: Path, socket: Path) -> None:
+        self._state = state
+        self._socket = socket
+        self._answered: dict[records.AttemptId, observed.Running] = {}
+
+    async def prepare(self, program: image.Program) -> None:
+        """Compile the program, however long it takes."""
+        await self._ask(messages.Prepare(str(program.path), program.digest))
+
+    async def start(self, spec: records.ContainerSpec) -> observed.Running:
+        """Write the spec down and have it run."""
+        try:
+            directory = layout.attempt(self._state, layout.checked(spec.id))
+        except ValueError as error:
+            raise errors.BadInput(str(error), reason="CreateContainerError") from error
+        await asyncio.to_thread(_write, directory, spec)
+        result = await self._ask(messages.Start(spec.id))
+        fact = messages.Fact.from_message(result["fact"])
+        running = observed.Running(fact.id, fact.pid, fact.started_at_ns / 1e9)
+        self._answered[fact.id] = running
+        return running
+
+    async def stop(self, attempt: records.AttemptId, *, grace_s: float) -> None:
+        """Have the attempt end."""
+        await self._ask(messages.Stop(attempt, grace_s), within_s=_ANSWER_S)
+
+    async def forget(self, pod: ids.PodUid) -> None:
+        """Drop the pod's records."""
+        await self._ask(messages.Forget(pod), within_s=_ANSWER_S)
+
+    async def facts(self) -> AsyncIterator[Sequence[observed.Fact] | observed.Fact]:
+        """Yield a full list after each connection, then changes."""
+        wait = backoff.Backoff(first_s=_FIRST_WAIT_S, most_s=_LONGEST_WAIT_S)
+        while True:
+            try:
+                async with connection.Connection.opened(self._socket) as runtime:
+                    yield await self._whole(runtime)
+                    wait.reset()
+                    while True:
+                        yield _observed(await runtime.next_fact())
+            except errors.Retryable as error:
+                log.info("Waiting for the runtime: %s", error)
+            await asyncio.sleep(wait.next_s())
+
+    async def listed(self) -> Sequence[observed.Fact]:
+        """
+        Return all facts once, in the order of their ids.
+
+        Raises:
+            Retryable: the runtime is away.
+        """
+        async with connection.Connection.opened(self._socket) as runtime:
+            return [_observed(each) for each in await _pages(runtime)]
+
+    async def _whole(self, runtime: connection.Connection) -> Sequence[observed.Fact]:
+        self._answered.clear()
+        await runtime.ask(messages.Subscribe())
+        found = {each.id: _observed(each) for each in await _pages(runtime)}
+        return list({**self._answered, **found}.values())
+
+    async def _ask(
+        self, wanted: messages.Request, *, within_s: float | None = None
+    ) -> messages.Result:
+        async with (
+            connection.Connection.opened(self._socket) as runtime,
+            asyncio.timeout(within_s),
+        ):
+            return await runtime.ask(wanted)
+
+
+async def _pages(runtime: connection.Connection) -> list[messages.Fact]:
+    found: list[messages.Fact] = []
+    while True:
+        after = str(found[-1].id) if found else ""
+        result = await runtime.ask(messages.List(after))
+        page = [messages.Fact.from_message(each) for each in result["facts"]]
+        found += page
+        if not page:
+            return found
+
+
+def _observed(fact: messages.Fact) -> observed.Fact:
+    if fact.exit is not None:
+        return observed.Ended(fact.id, fact.exit)
+    return observed.Running(fact.id, fact.pid, fact.started_at_ns / 1e9)
+
+
+def _write(directory: Path, spec: records.ContainerSpec) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    statedir.write(directory / layout.SPEC, spec.to_json())

@@ -1,0 +1,126 @@
+"""
+Pods of any source, run on this host: what a node and `wasm-node run` share.
+
+Builds the stores and loops and wires them to the interfaces it is given. It
+knows no API server: `agent.app` (a node) and `cli.run` (a laptop) choose what
+stands behind the interfaces.
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+
+from wasm_node.agent import interfaces, statedir
+from wasm_node.agent.logs import pods as pod_logs
+from wasm_node.agent.loops import (
+    ending,
+    facts,
+    fetching,
+    reconcile,
+    starting,
+    watch,
+    write_status,
+)
+from wasm_node.agent.model import environment, ids, observed
+from wasm_node.agent.plan import status as status_plan
+from wasm_node.agent.stores import checkpoint, pods
+from wasm_node.protocol import records
+
+
+@dataclasses.dataclass(frozen=True)
+class Outside:
+    """The interfaces through which an engine meets the world."""
+
+    source: interfaces.PodSource
+    sink: interfaces.StatusSink
+    events: interfaces.Events
+    puller: interfaces.Puller
+    containers: interfaces.Containers
+    logs: interfaces.LogStore
+    clock: interfaces.Clock
+    ended: Callable[[ids.PodRef, records.AttemptId], None]
+    """Told, perhaps more than once, of every attempt that is over."""
+
+
+class PodEngine:
+    """Runs the pods of a source on this host; `run` works until cancelled."""
+
+    def __init__(
+        self, outside: Outside, directory: statedir.StateDir, place: environment.Place
+    ) -> None:
+        self._outside = outside
+        self._wanted = pods.DesiredStore()
+        self._seen = pods.ObservedStore()
+        self._kept = checkpoint.Checkpoints(directory.pods)
+        addresses = status_plan.Addresses(place.host_ip, place.pod_ip)
+        self._addresses = addresses
+        self._statuses = write_status.StatusWriter(
+            self._wanted, self._seen, outside.sink, addresses, outside.clock
+        )
+        ender = ending.Ender(
+            self._statuses,
+            outside.sink,
+            outside.containers,
+            outside.logs,
+            directory,
+            self._wanted,
+            self._seen,
+        )
+        hands = reconcile.Hands(
+            fetching.Fetcher(outside.puller, outside.containers, outside.events, outside.clock),
+            starting.Starter(
+                outside.source, outside.puller, outside.containers, outside.logs, lambda: place
+            ),
+            ender,
+            outside.containers,
+            outside.events,
+        )
+        self._reconciler = reconcile.Reconciler(
+            self._wanted, self._seen, self._kept, hands, outside.clock
+        )
+
+        self._seen.listen(self._tell_ends)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(
+                facts.follow(self._outside.containers, self._seen, self._kept, self._outside.clock)
+            )
+            group.create_task(watch.watch(self._outside.source, self._wanted))
+            group.create_task(self._reconciler.run())
+            group.create_task(self._statuses.run())
+
+    @property
+    def adopted(self) -> bool:
+        """Whether the runtime has said what runs here."""
+        return self._seen.listed.is_set()
+
+    async def wait_adopted(self) -> None:
+        """Return once the runtime has said what runs here."""
+        await self._seen.listed.wait()
+
+    def look_up(self, namespace: str, name: str) -> pod_logs.Reported | None:
+        """Return a pod of this node with its containers' statuses as of now."""
+        for wanted in self._wanted:
+            if wanted.ref.namespace == namespace and wanted.ref.name == name:
+                seen = self._seen.get(wanted.ref.uid)
+                now = self._outside.clock.now()
+                seen = seen or observed.ObservedPod(started_at=now)
+                made = status_plan.status(wanted, seen, self._addresses, previous=(), now=now)
+                return pod_logs.Reported(wanted.ref, made.container_statuses)
+        return None
+
+    def is_running(self, attempt: records.AttemptId) -> bool:
+        """Say whether this very attempt has not ended yet."""
+        seen = self._seen.get(ids.PodUid(attempt.pod_uid))
+        current = seen.container(attempt.container).current if seen else None
+        return isinstance(current, observed.Running) and current.id == attempt
+
+    def _tell_ends(self, uid: ids.PodUid) -> None:
+        wanted, seen = self._wanted.get(uid), self._seen.get(uid)
+        if wanted is None or seen is None:
+            return
+        for each in seen.containers.values():
+            if isinstance(each.current, observed.Ended):
+                self._outside.ended(wanted.ref, each.current.id)

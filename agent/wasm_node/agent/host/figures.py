@@ -1,0 +1,120 @@
+"""
+Figures of this host: what capacity, conditions and nodeInfo are made of.
+
+Read from /proc, /sys and statfs; nothing here decides anything. Where a file
+is missing (an ordinary laptop, another cgroup version) the next best figure is
+taken.
+"""
+
+import dataclasses
+import os
+import platform
+import shutil
+import socket
+from pathlib import Path
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """
+    One reading.
+
+    Attributes:
+        cpus: cores that this process may use.
+        memory_bytes: memory of the host or of our cgroup, the smaller.
+        available_bytes: MemAvailable.
+        pids_max: how many tasks may exist here.
+        pids_now: how many there are.
+        disk_bytes: size of the file system of the state directory.
+        disk_free_bytes: free for us there.
+        kernel: release.
+        os_image: PRETTY_NAME of os-release.
+        machine_id: /etc/machine-id, or empty.
+        boot_id: of this boot.
+        hostname: of this host.
+        address: an address of this host that others can reach, or loopback.
+    """
+
+    cpus: int
+    memory_bytes: int
+    available_bytes: int
+    pids_max: int
+    pids_now: int
+    disk_bytes: int
+    disk_free_bytes: int
+    kernel: str
+    os_image: str
+    machine_id: str
+    boot_id: str
+    hostname: str
+    address: str
+
+
+def read(state: Path) -> Figures:
+    """Read all figures now; `state` says which file system counts."""
+    memory = _meminfo()
+    total = memory["MemTotal"]
+    limits = [_number(_CGROUP / name) for name in ("memory.max", "memory/memory.limit_in_bytes")]
+    disk = shutil.disk_usage(state)
+    pid_limits = [
+        _number(Path(name))
+        for name in ("/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max",
+                     "/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max")
+    ]  # fmt: skip
+    return Figures(
+        cpus=len(os.sched_getaffinity(0)),
+        memory_bytes=min([total, *(each for each in limits if each)]),
+        available_bytes=memory.get("MemAvailable", total),
+        pids_max=min([each for each in pid_limits if each] or [2**15]),
+        pids_now=_tasks(),
+        disk_bytes=disk.total,
+        disk_free_bytes=disk.free,
+        kernel=platform.release(),
+        os_image=_os_image(),
+        machine_id=_text(Path("/etc/machine-id")),
+        boot_id=_text(Path("/proc/sys/kernel/random/boot_id")),
+        hostname=socket.gethostname(),
+        address=_address(),
+    )
+
+
+def _meminfo() -> dict[str, int]:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    pairs = (line.split(":", 1) for line in lines)
+    return {name: int(value.split()[0]) * 1024 for name, value in pairs}
+
+
+def _tasks() -> int:
+    """Tasks of the whole host, from the fourth figure of loadavg."""
+    return int(Path("/proc/loadavg").read_text().split()[3].split("/")[1])
+
+
+def _number(path: Path) -> int | None:
+    text = _text(path)
+    return int(text) if text.isdigit() else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _os_image() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    except OSError:
+        return "Linux"
+
+
+def _address() -> str:
+    """Ask the routing table: connecting a UDP socket sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1: an address of nobody
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"

@@ -1,0 +1,35 @@
+"""Statuses and removals of pods, written to the API server."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from wasm_node.agent import errors
+from wasm_node.agent.kube import client
+from wasm_node.agent.model import ids
+
+
+class ApiSink:
+    """StatusSink over the API server."""
+
+    def __init__(self, api: client.Api) -> None:
+        self._api = api
+
+    async def write(self, pod: ids.PodRef, status: Mapping[str, Any]) -> None:
+        """Patch `status`; the uid in the patch makes it exactly this pod."""
+        path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/status"
+        body = {"metadata": {"uid": pod.uid}, "status": status}
+        try:
+            # Strategic, so that conditions of others (readiness gates,
+            # DisruptionTarget) stay: the list merges by type.
+            await self._api.call("PATCH", path, body=body, content_type=client.STRATEGIC)
+        except client.Conflict as error:
+            raise errors.NotFound(f"pod {pod} is another one now", reason="NotFound") from error
+
+    async def remove(self, pod: ids.PodRef) -> None:
+        """Delete the object with grace 0 and this uid; gone already is fine."""
+        path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"
+        body = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod.uid}}
+        try:
+            await self._api.call("DELETE", path, body=body)
+        except (errors.NotFound, client.Conflict):
+            return

@@ -1,0 +1,255 @@
+"""
+`wasm-node run`: agent and runtime in one go, without a cluster.
+
+The counterpart of `agent.app`: the same engine, the same runtime and their
+semantics, with files where the API server would be and a terminal where
+`kubectl logs` would be. Everything it makes is gone when it ends, except
+pulled images and compiled code, which are kept in the user's cache.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wasm_node.agent import engine, errors, statedir
+from wasm_node.agent.asynckit import clock
+from wasm_node.agent.containers import client
+from wasm_node.agent.files import images, localpods, manifests
+from wasm_node.agent.logs import changes, following, store
+from wasm_node.agent.model import actions, desired, environment, ids, log_options
+from wasm_node.agent.oci import puller
+from wasm_node.protocol import records
+from wasm_node.protocol import settings as runtime_settings
+
+CANNOT_RUN = 126
+INTERRUPTED = 130
+
+_LOOK_S = 0.3
+_MEMORY = 2**30
+
+
+async def run(
+    read: Callable[[], manifests.Manifests], *, alone: bool, watched: Path | None, verbose: bool
+) -> int:
+    """
+    Run pods until they have ended, or until SIGINT or SIGTERM.
+
+    Args:
+        read: gives what to run; called anew after each change of `watched`.
+        alone: a start that fails ends the run; there is nobody who could
+            push another image.
+        watched: when this file changes, all is ended and begun anew.
+        verbose: show every event, not only what needs attention.
+
+    Returns:
+        The first exit code of a container that is not 0, else 0.
+
+    Raises:
+        NodeError: nothing could be run at all.
+    """
+    found = read()
+    with tempfile.TemporaryDirectory(prefix="wasm-node-") as root:
+        directory = _workspace(Path(root))
+        async with (
+            _runtime(directory),
+            puller.RegistryPuller(directory.images) as registry,
+            _Laptop.running(directory, images.FilePuller(registry), verbose=verbose) as laptop,
+        ):
+            while True:
+                code = await laptop.session(found, alone=alone, watched=watched)
+                if code is not None:
+                    return code
+                found = read()
+
+
+def _workspace(root: Path) -> statedir.StateDir:
+    kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wasm-node" / "run"
+    made = statedir.StateDir(root / "state", root / "run", root / "logs")
+    made.state.mkdir()
+    for name in ("images", "compiled"):
+        (kept / name).mkdir(parents=True, exist_ok=True)
+        (made.state / name).symlink_to(kept / name)
+    made.make()
+    return made
+
+
+@contextlib.asynccontextmanager
+async def _runtime(directory: statedir.StateDir) -> AsyncIterator[None]:
+    """Run a runtime of our own for the length of the context."""
+    chosen = runtime_settings.RuntimeSettings(
+        state=directory.state, run=directory.run, logs=directory.logs, shutdown_grace_s=0.0
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "wasm_node.runtime", chosen.to_json(), start_new_session=True
+    )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        await process.wait()
+
+
+class _Terminal:
+    """Events for a person: problems and slow things, the rest on request."""
+
+    def __init__(self, *, verbose: bool) -> None:
+        self._verbose = verbose
+
+    def emit(self, pod: ids.PodRef, event: actions.Event) -> None:
+        """Print one event to stderr."""
+        if event.warning or self._verbose or event.reason == "Pulling":
+            who = f"{pod.name}/{event.container}" if event.container else pod.name
+            print(f"{who}: {event.message}", file=sys.stderr, flush=True)  # noqa: T201  # its job
+
+
+class _Laptop:
+    """An engine over files, and the terminal that shows its pods."""
+
+    def __init__(
+        self, directory: statedir.StateDir, puller_: images.FilePuller, *, verbose: bool
+    ) -> None:
+        self._local = localpods.LocalPods()
+        self._logs = store.CriLogStore(directory.logs)
+        self._news = changes.Changes()
+        self._interrupted = asyncio.Event()
+        outside = engine.Outside(
+            source=self._local,
+            sink=self._local,
+            events=_Terminal(verbose=verbose),
+            puller=puller_,
+            containers=client.RuntimeContainers(directory.state, directory.socket),
+            logs=self._logs,
+            clock=clock.SystemClock(),
+            ended=lambda pod, attempt: self._news.notify(
+                self._logs.locate(pod, attempt.container, attempt.attempt)
+            ),
+        )
+        place = environment.Place(
+            "localhost", "127.0.0.1", "127.0.0.1", (os.cpu_count() or 1) * 1000, _MEMORY
+        )
+        self._pods = engine.PodEngine(outside, directory, place)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def running(
+        cls, directory: statedir.StateDir, puller_: images.FilePuller, *, verbose: bool
+    ) -> AsyncIterator["_Laptop"]:
+        made = cls(directory, puller_, verbose=verbose)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, made._interrupted.set)
+        with made._news:
+            async with asyncio.TaskGroup() as group:
+                engine_task = group.create_task(made._pods.run())
+                yield made
+                engine_task.cancel()
+
+    async def session(
+        self, found: manifests.Manifests, *, alone: bool, watched: Path | None
+    ) -> int | None:
+        """Run these pods; None: the watched file changed, begin anew."""
+        self._local.apply(found)
+        async with asyncio.TaskGroup() as group:
+            shown = group.create_task(self._show(found))
+            enough: list[asyncio.Task[Any]] = [group.create_task(self._interrupted.wait())]
+            if alone and watched is None:
+                enough += [
+                    group.create_task(self._local.stuck(each.ref.uid)) for each in found.pods
+                ]
+            changed = group.create_task(_changed(watched) if watched else _never())
+            ending = [*enough, changed] if watched else [shown, *enough]
+            await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
+            code = self._code(shown, changed)
+            for pod in found.pods:
+                self._local.delete(pod.ref.uid, grace_s=0.0)
+            for pod in found.pods:
+                await self._local.removed(pod.ref.uid)
+            await shown
+            for each in (*enough, changed):
+                each.cancel()
+        return code
+
+    def _code(
+        self, shown: "asyncio.Task[Sequence[Mapping[str, Any]]]", changed: "asyncio.Task[None]"
+    ) -> int | None:
+        if self._interrupted.is_set():
+            return INTERRUPTED
+        if changed.done():
+            return None
+        if not shown.done():
+            return CANNOT_RUN
+        codes = [
+            each["state"].get("terminated", {}).get("exitCode", 0)
+            for status in shown.result()
+            for each in status.get("containerStatuses", ())
+        ]
+        return next((int(code) for code in codes if code), 0)
+
+    async def _show(self, found: manifests.Manifests) -> Sequence[Mapping[str, Any]]:
+        """Show all logs to their ends; return the pods' last statuses."""
+        several = sum(len(pod.containers) for pod in found.pods) > 1
+        async with asyncio.TaskGroup() as group:
+            for pod in found.pods:
+                for each in pod.containers:
+                    group.create_task(self._show_container(pod, each, prefixed=several))
+            ends = [group.create_task(self._local.over(pod.ref.uid)) for pod in found.pods]
+        return [each.result() for each in ends]
+
+    async def _show_container(
+        self, pod: desired.DesiredPod, wanted: desired.DesiredContainer, *, prefixed: bool
+    ) -> None:
+        attempt = 0
+        prefix = f"{pod.ref.name}/{wanted.name} | ".encode() if prefixed else b""
+        while await self._local.begun(pod.ref.uid, wanted.name, attempt):
+            which = records.AttemptId(pod.ref.uid, wanted.name, attempt)
+            async with asyncio.TaskGroup() as group:
+                for stream, file in (("Stdout", sys.stdout.buffer), ("Stderr", sys.stderr.buffer)):
+                    options = log_options.LogOptions(follow=True, stream=log_options.Stream(stream))
+                    group.create_task(self._copy(pod.ref, which, options, prefix, file))
+            attempt += 1
+
+    async def _copy(
+        self,
+        pod: ids.PodRef,
+        attempt: records.AttemptId,
+        options: log_options.LogOptions,
+        prefix: bytes,
+        file: Any,
+    ) -> None:
+        with contextlib.suppress(errors.NotFound):  # removed before we came to read it
+            async with following.open_log(
+                self._logs.locate(pod, attempt.container, attempt.attempt),
+                options,
+                is_running=lambda: self._pods.is_running(attempt),
+                news=self._news,
+            ) as pieces:
+                async for piece in pieces:
+                    lines = piece.splitlines(keepends=True)
+                    file.write(b"".join(prefix + each for each in lines))
+                    file.flush()
+
+
+async def _changed(path: Path) -> None:
+    """Return once the file is another one, or has been written to."""
+    before = _version(path)
+    while _version(path) in (before, None):  # noqa: ASYNC110  # on any file system
+        await asyncio.sleep(_LOOK_S)
+
+
+def _version(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None  # being replaced by an editor: look again
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+async def _never() -> None:
+    await asyncio.get_running_loop().create_future()

@@ -1,0 +1,72 @@
+"""
+From an image reference to a program that can start at once.
+
+Part of `loops.reconcile`: pull by the container's policy, find the program,
+have it compiled. What goes wrong is an event and an error with the reason
+word for `state.waiting`; when to try again, the reconciler says.
+"""
+
+from wasm_node.agent import errors, interfaces
+from wasm_node.agent.model import actions, desired, ids, image, observed
+
+
+class Fetcher:
+    """Fetches images for containers."""
+
+    def __init__(
+        self,
+        puller: interfaces.Puller,
+        containers: interfaces.Containers,
+        events: interfaces.Events,
+        clock: interfaces.Clock,
+    ) -> None:
+        self._puller = puller
+        self._containers = containers
+        self._events = events
+        self._clock = clock
+
+    async def fetch(self, pod: ids.PodRef, wanted: desired.DesiredContainer) -> observed.ImageHere:
+        """
+        Return the image with its program, compiled.
+
+        Raises:
+            NodeError: with the reason for `state.waiting`.
+        """
+        found = await self._image(pod, wanted)
+        program = self._puller.program(found, wanted.command, wanted.args)
+        await self._containers.prepare(program)
+        return observed.ImageHere(found.image_id, program, found)
+
+    async def _image(self, pod: ids.PodRef, wanted: desired.DesiredContainer) -> image.Image:
+        if wanted.pull_policy is not desired.PullPolicy.ALWAYS:
+            found = await self._puller.local(wanted.image)
+            if found is not None:
+                said = f'Container image "{wanted.image}" already present on machine'
+                self._emit(pod, wanted, "Pulled", said)
+                return found
+        if wanted.pull_policy is desired.PullPolicy.NEVER:
+            raise errors.BadInput(
+                f'Container image "{wanted.image}" is not present with pull policy of Never',
+                reason="ErrImageNeverPull",
+            )
+        self._emit(pod, wanted, "Pulling", f'Pulling image "{wanted.image}"')
+        begun = self._clock.now()
+        try:
+            found = await self._puller.pull(wanted.image)
+        except (errors.NotFound, errors.Retryable) as error:
+            raise type(error)(
+                f'Back-off pulling image "{wanted.image}": {error.reason}: {error}',
+                reason="ImagePullBackOff",
+            ) from error
+        took = self._clock.now() - begun
+        said = (
+            f'Successfully pulled image "{wanted.image}" in {took * 1000:.0f}ms. '
+            f"Image size: {found.size_bytes} bytes. Layout: {found.layout}"
+        )
+        self._emit(pod, wanted, "Pulled", said)
+        return found
+
+    def _emit(
+        self, pod: ids.PodRef, wanted: desired.DesiredContainer, reason: str, text: str
+    ) -> None:
+        self._events.emit(pod, actions.Event(reason, text, container=wanted.name))

@@ -1,0 +1,151 @@
+"""
+The node's own signs of life: registration, Lease, status.
+
+The Lease has a task of its own and shares nothing with pods: a node must not
+go NotReady because something else takes long. The Node object may be deleted
+by others at any time; the next round makes it again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from wasm_node.agent import errors, interfaces
+from wasm_node.agent.plan import node as planning
+
+log = logging.getLogger(__name__)
+
+LEASE_S = 40
+_RENEW_S = 10.0
+_STATUS_S = 10.0
+_REPORT_S = 300.0
+_RETRY_S = 1.0
+
+
+class NodeObject(Protocol):
+    """The Node and Lease of this node in the API server."""
+
+    async def get(self) -> dict[str, Any] | None:
+        """Return the Node as decoded JSON; None: there is none."""
+
+    async def create(self, node: Mapping[str, Any]) -> dict[str, Any]:
+        """Create the Node and return it."""
+
+    async def patch(self, change: Mapping[str, Any]) -> None:
+        """Patch metadata and spec."""
+
+    async def patch_status(self, status: Mapping[str, Any]) -> None:
+        """Patch the status; NotFound: somebody deleted the Node."""
+
+    async def renew_lease(self, node_uid: str, duration_s: int, now: float) -> None:
+        """Renew the Lease; make it where there is none."""
+
+
+class Heartbeat:
+    """Keeps the Node registered, its Lease renewed and its status true."""
+
+    def __init__(
+        self,
+        node: NodeObject,
+        identity: planning.Identity,
+        host: Callable[[], planning.Host],
+        health: Callable[[], planning.Health],
+        clock: interfaces.Clock,
+    ) -> None:
+        self._node = node
+        self._identity = identity
+        self._host = host
+        self._health = health
+        self._clock = clock
+        self._uid = ""
+        self._changed = asyncio.Event()
+
+    def look_again(self) -> None:
+        """Have the status looked at now: health may have changed."""
+        self._changed.set()
+
+    async def register(self) -> None:
+        """
+        Create the Node, or take over the one that is ours.
+
+        Tried until it works; cancelled by whoever stops waiting.
+
+        Raises:
+            GaveUp: a Node of this name exists and is not a wasm node.
+        """
+        while True:
+            try:
+                await self._register()
+            except errors.GaveUp:
+                raise
+            except errors.NodeError as error:
+                log.warning("Registering the node: %s", error)
+                await self._clock.sleep(_RETRY_S)
+            else:
+                return
+
+    async def _register(self) -> None:
+        found = await self._node.get()
+        if found is None:
+            host = await asyncio.to_thread(self._host)
+            now = self._clock.now()
+            made = planning.new(self._identity, host, self._health(), now)
+            found = await self._node.create(made)
+            log.info("Registered as node %s", self._identity.name)
+        elif not planning.is_ours(found):
+            raise errors.GaveUp(
+                f"cannot register as node {self._identity.name}: a node of that name exists and "
+                "is not a wasm node; choose another nodeName, or delete it if it is a leftover",
+                reason="NodeNameTaken",
+            )
+        else:
+            await self._node.patch({"metadata": {"labels": planning.labels(self._identity)}})
+        self._uid = str(found["metadata"]["uid"])
+
+    async def renew(self) -> None:
+        """Renew the Lease until cancelled; nothing else happens here."""
+        while True:
+            try:
+                await self._node.renew_lease(self._uid, LEASE_S, self._clock.now())
+            except errors.NodeError as error:
+                log.warning("Renewing the lease: %s", error)
+                await self._clock.sleep(_RETRY_S)
+            else:
+                await self._clock.sleep(_RENEW_S)
+
+    async def report(self) -> None:
+        """Write the status, when it changed and now and then."""
+        written: dict[str, Any] = {}
+        reported_at = 0.0
+        while True:
+            try:
+                found = await self._node.get()
+                if found is None:
+                    log.warning("Node %s was deleted: registering again", self._identity.name)
+                    await self._register()
+                    continue
+                conditions = found.get("status", {}).get("conditions") or ()
+                host = await asyncio.to_thread(self._host)
+                made = planning.status(
+                    self._identity,
+                    host,
+                    self._health(),
+                    {each["type"]: each for each in conditions},
+                    self._clock.now(),
+                )
+                due = self._clock.now() - reported_at >= _REPORT_S
+                if due or planning.differs(made, written):
+                    await self._node.patch_status(made)
+                    written, reported_at = made, self._clock.now()
+            except errors.NodeError as error:
+                log.warning("Reporting the node's status: %s", error)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(_STATUS_S):
+                await self._changed.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,200 @@
+"""
+One worker per pod: plan, act, observe, until nothing is left to do.
+
+All decisions are `plan.pods`; here they are carried out, and what came of it
+goes to the observed store, whose change runs the worker again. Pulls take
+long and must not keep a deletion waiting: each is a task of its own, begun by
+a PullImage and cancelled when its pod goes.
+"""
+
+import asyncio
+import dataclasses
+import logging
+from typing import assert_never
+
+from wasm_node.agent import errors, interfaces
+from wasm_node.agent.asynckit import keyed
+from wasm_node.agent.loops import ending, fetching, starting
+from wasm_node.agent.model import actions, desired, ids, observed
+from wasm_node.agent.plan import adopt, restarts
+from wasm_node.agent.plan import pods as planning
+from wasm_node.agent.stores import checkpoint, pods
+
+log = logging.getLogger(__name__)
+
+_PARALLEL = 32
+_RETRY_S = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Hands:
+    """What a plan is carried out with: the work of one action each."""
+
+    fetcher: fetching.Fetcher
+    starter: starting.Starter
+    ender: ending.Ender
+    containers: interfaces.Containers
+    events: interfaces.Events
+
+
+class Reconciler:
+    """Carries out plans; `run` works until cancelled."""
+
+    def __init__(
+        self,
+        wanted: pods.DesiredStore,
+        seen: pods.ObservedStore,
+        kept: checkpoint.Checkpoints,
+        hands: Hands,
+        clock: interfaces.Clock,
+    ) -> None:
+        self._wanted = wanted
+        self._seen = seen
+        self._kept = kept
+        self._hands = hands
+        self._clock = clock
+        self._fetches: dict[tuple[ids.PodUid, str], asyncio.Task[None]] = {}
+        self._workers = keyed.KeyedWorkers(self._reconcile, limit=_PARALLEL)
+
+    async def run(self) -> None:
+        """
+        Work until cancelled.
+
+        NB: nothing is done before the runtime said what runs: an attempt that
+        is alive must not look like one that never began.
+        """
+        await self._seen.listed.wait()
+        self._seen.listen(self._workers.poke)
+        self._wanted.listen(self._workers.poke)
+        for pod in self._wanted:
+            self._workers.poke(pod.ref.uid)
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            group.create_task(self._workers.run())
+            group.create_task(self._find_orphans())
+
+    async def _find_orphans(self) -> None:
+        """Take in what runs for pods that are no more, to end it."""
+        await self._wanted.listed.wait()
+        for uid in self._seen:
+            if self._wanted.get(uid) is None:
+                ref = self._kept.reference(uid)
+                log.info("Pod %s is gone from its source: ending what is left of it", ref)
+                self._wanted.put(desired.orphan(ref))
+
+    async def _reconcile(self, uid: ids.PodUid) -> None:
+        wanted = self._wanted.get(uid)
+        if wanted is None:
+            return
+        seen = self._seen.get(uid)
+        if seen is None:
+            seen = self._kept.load(uid) or observed.ObservedPod(started_at=self._clock.now())
+            self._seen.put(uid, seen)
+        if seen.forgotten:
+            if wanted.gone:
+                self._hands.ender.drop(uid)
+            return
+        if wanted.deleting or wanted.finished:
+            self._cancel_fetches(uid)
+        elif wanted.refusals:
+            self._tell_refused(wanted)
+        try:
+            for action in planning.plan(wanted, seen, now=self._clock.now()):
+                await self._perform(wanted, action)
+        except errors.NodeError as error:
+            log.warning("Pod %s: %s", wanted.ref, error)
+            self._workers.poke_later(uid, _RETRY_S)
+
+    async def _perform(self, pod: desired.DesiredPod, action: actions.Action) -> None:
+        match action:
+            case actions.PullImage(container):
+                self._fetch(pod, pod.container(container))
+            case actions.StartContainer():
+                await self._start(pod, pod.container(action.container), action)
+            case actions.StopContainer(attempt, grace_s):
+                said = f"Stopping container {attempt.container}"
+                self._emit(pod, actions.Event("Killing", said, container=attempt.container))
+                await self._hands.containers.stop(attempt, grace_s=grace_s)
+            case actions.ForgetPod():
+                await self._hands.ender.end(pod)
+            case actions.LookAgain(at, event):
+                if event is not None:
+                    self._emit(pod, event)
+                self._workers.poke_later(pod.ref.uid, at - self._clock.now())
+            case never:
+                assert_never(never)
+
+    def _emit(self, pod: desired.DesiredPod, event: actions.Event) -> None:
+        self._hands.events.emit(pod.ref, event)
+
+    def _tell_refused(self, pod: desired.DesiredPod) -> None:
+        said = "; ".join(str(each) for each in pod.refusals)
+        self._emit(pod, actions.Event("UnsupportedPodSpec", said, warning=True))
+
+    def _fetch(self, pod: desired.DesiredPod, wanted: desired.DesiredContainer) -> None:
+        key = (pod.ref.uid, wanted.name)
+        if key not in self._fetches:
+            task = self._group.create_task(self._fetching(pod, wanted))
+            self._fetches[key] = task
+            task.add_done_callback(lambda _: self._fetched(key))
+
+    def _fetched(self, key: tuple[ids.PodUid, str]) -> None:
+        del self._fetches[key]
+        self._workers.poke(key[0])
+
+    def _cancel_fetches(self, uid: ids.PodUid) -> None:
+        for (owner, _), task in self._fetches.items():
+            if owner == uid:
+                task.cancel()
+
+    async def _fetching(self, pod: desired.DesiredPod, wanted: desired.DesiredContainer) -> None:
+        try:
+            here = await self._hands.fetcher.fetch(pod.ref, wanted)
+        except errors.NodeError as error:
+            self._failed(pod, wanted, error)
+        else:
+            self._seen.change(
+                pod.ref.uid, wanted.name, lambda seen: dataclasses.replace(seen, image=here)
+            )
+
+    async def _start(
+        self,
+        pod: desired.DesiredPod,
+        wanted: desired.DesiredContainer,
+        action: actions.StartContainer,
+    ) -> None:
+        seen = self._seen.get(pod.ref.uid)
+        here = seen.container(wanted.name).image if seen else None
+        if seen is None or here is None:
+            return
+
+        def noted(before: observed.ObservedContainer) -> observed.ObservedContainer:
+            return dataclasses.replace(before, image_id=here.image_id, backoff_s=action.backoff_s)
+
+        # NB: kept before the start, as a crash right after it must find them;
+        # seen after it, as until then the attempt before has its own back-off.
+        after = {**seen.containers, wanted.name: noted(seen.container(wanted.name))}
+        self._kept.save(pod.ref, dataclasses.replace(seen, containers=after))
+        try:
+            running = await self._hands.starter.start(pod, wanted, here, action.attempt)
+        except errors.NodeError as error:
+            self._failed(pod, wanted, error)
+            return
+        self._seen.change(
+            pod.ref.uid, wanted.name, lambda before: adopt.started(noted(before), running)
+        )
+        said = f"Started container {wanted.name}"
+        self._emit(pod, actions.Event("Started", said, container=wanted.name))
+
+    def _failed(
+        self, pod: desired.DesiredPod, wanted: desired.DesiredContainer, error: errors.NodeError
+    ) -> None:
+        log.warning("Pod %s, container %s: %s", pod.ref, wanted.name, error)
+        said = f"{error.reason}: {error}"
+        self._emit(pod, actions.Event("Failed", said, warning=True, container=wanted.name))
+        now = self._clock.now()
+        self._seen.change(
+            pod.ref.uid,
+            wanted.name,
+            lambda before: restarts.failed(before, error.reason, str(error), now=now),
+        )

@@ -1,0 +1,89 @@
+"""
+From a container and its program to a running attempt.
+
+Part of `loops.reconcile`: resolve the environment, expand command and args,
+say where the log goes, ask the runtime.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from wasm_node.agent import errors, interfaces
+from wasm_node.agent.model import desired, environment, image, observed
+from wasm_node.protocol import records
+
+_ASK_S = 10.0
+
+
+class Starter:
+    """Starts attempts; `place` tells where the node is, for downward fields."""
+
+    def __init__(
+        self,
+        source: interfaces.PodSource,
+        puller: interfaces.Puller,
+        containers: interfaces.Containers,
+        logs: interfaces.LogStore,
+        place: Callable[[], environment.Place],
+    ) -> None:
+        self._source = source
+        self._puller = puller
+        self._containers = containers
+        self._logs = logs
+        self._place = place
+
+    async def start(
+        self,
+        pod: desired.DesiredPod,
+        wanted: desired.DesiredContainer,
+        here: observed.ImageHere,
+        attempt: int,
+    ) -> observed.Running:
+        """
+        Run one attempt.
+
+        Raises:
+            NodeError: with the reason for `state.waiting`.
+        """
+        env = await self._environment(pod, wanted, here)
+        program = await self._program(wanted, here, dict(env))
+        tree = here.found.tree
+        spec = records.ContainerSpec(
+            id=records.AttemptId(pod.ref.uid, wanted.name, attempt),
+            pod_namespace=pod.ref.namespace,
+            pod_name=pod.ref.name,
+            module_path=str(program.path),
+            module_digest=program.digest,
+            argv=program.argv,
+            env=env,
+            mounts=() if tree is None else (records.Mount(str(tree), "/", read_only=True),),
+            log_path=str(self._logs.path(pod.ref, wanted.name, attempt)),
+            memory_limit_bytes=wanted.memory_limit_bytes,
+            cpu_limit_millis=wanted.cpu_limit_millis,
+        )
+        return await self._containers.start(spec)
+
+    async def _environment(
+        self, pod: desired.DesiredPod, wanted: desired.DesiredContainer, here: observed.ImageHere
+    ) -> tuple[tuple[str, str], ...]:
+        objects: dict[tuple[str, str], Mapping[str, bytes] | None] = {}
+        try:
+            async with asyncio.timeout(_ASK_S):
+                for kind, name in sorted(environment.wanted_objects(wanted)):
+                    objects[kind, name] = await self._source.data(pod.ref.namespace, kind, name)
+        except TimeoutError as error:
+            raise errors.Retryable(
+                "cannot read the pod's ConfigMaps and Secrets: the API server does not answer",
+                reason="CreateContainerConfigError",
+            ) from error
+        return environment.resolve(pod, wanted, objects, self._place(), here.found.env)
+
+    async def _program(
+        self, wanted: desired.DesiredContainer, here: observed.ImageHere, env: Mapping[str, str]
+    ) -> image.Program:
+        command = [environment.expand(each, env) for each in wanted.command]
+        args = [environment.expand(each, env) for each in wanted.args]
+        program = self._puller.program(here.found, command, args)
+        if program.digest != here.program.digest:  # an expanded command[0] may be another file
+            await self._containers.prepare(program)
+        return program

@@ -1,0 +1,33 @@
+"""
+Where a node keeps its things unless told otherwise.
+
+Root's places are fixed, so that agent, runtime and `ps` find each other; an
+ordinary user's follow the XDG variables.
+"""
+
+import dataclasses
+import os
+from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Directories:
+    """`state` is kept, `run` may vanish at reboot, `logs` is for collectors."""
+
+    state: Path
+    run: Path
+    logs: Path
+
+
+def default() -> Directories:
+    """Return the places of this user."""
+    if os.geteuid() == 0:
+        return Directories(
+            Path("/var/lib/wasm-node"), Path("/run/wasm-node"), Path("/var/log/wasm-node")
+        )
+    home = Path.home()
+    state = Path(os.environ.get("XDG_STATE_HOME") or home / ".local/state") / "wasm-node"
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return Directories(
+        state, Path(runtime) / "wasm-node" if runtime else state / "run", state / "logs"
+    )

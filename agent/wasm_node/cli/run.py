@@ -1,0 +1,66 @@
+"""
+`wasm-node run`: a manifest, a .wasm file or a built-in example; no cluster.
+
+What the target is, its name says: a manifest ends in .yaml, .yml or .json; a
+file that exists is wasm; what is neither is looked up among the examples.
+"""
+
+import argparse
+import asyncio
+from importlib import resources
+from pathlib import Path
+
+from wasm_node.agent import errors, laptop
+from wasm_node.agent.files import images, manifests
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("--watch", action="store_true", help="start anew when the file changes")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show every event")
+    parser.add_argument("target", help="example name, FILE.wasm, FILE.wat or MANIFEST.yaml")
+    parser.add_argument("args", nargs=argparse.REMAINDER, help="arguments of the guest")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until the pods have ended or Ctrl-C; return the guest's exit code."""
+    path = _find(args.target)
+    manifest = path.suffix in (".yaml", ".yml", ".json")
+    if manifest and args.args:
+        raise errors.BadInput(
+            "cannot give arguments to a manifest: write them into its args", reason="BadArguments"
+        )
+
+    def read() -> manifests.Manifests:
+        if manifest:
+            return manifests.read(path)
+        return manifests.bare(f"{images.SCHEME}{path.resolve()}", _name(path), tuple(args.args))
+
+    return asyncio.run(
+        laptop.run(
+            read,
+            alone=not manifest,
+            watched=path if args.watch else None,
+            verbose=args.verbose,
+        )
+    )
+
+
+def _find(target: str) -> Path:
+    path = Path(target)
+    if path.is_file():
+        return path
+    directory = Path(str(resources.files("wasm_node") / "examples"))
+    examples = {each.stem: each for each in directory.glob("*.wat")}
+    if target in examples:
+        return examples[target]
+    raise errors.NotFound(
+        f"cannot run {target}: there is no such file, and no example of that name "
+        f"(examples: {', '.join(sorted(examples))})",
+        reason="NotFound",
+    )
+
+
+def _name(path: Path) -> str:
+    kept = "".join(each if each.isalnum() else "-" for each in path.stem.lower())
+    return kept.strip("-")[:63] or "main"

@@ -1,0 +1,127 @@
+"""The node's own signs of life."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from tests.fakes import clock as clocks
+from tests.fakes import cluster
+from wasm_node.agent import errors
+from wasm_node.agent.loops import heartbeat
+from wasm_node.agent.plan import node
+
+IDENTITY = node.Identity(
+    "wasm-a",
+    "wasm-node://c/wasm-a",
+    "0.1.0",
+    "v1.37.0",
+    "50.0.1",
+    "Hostname",
+    "10.1.1.1",
+    10250,
+    0,
+    {},
+)
+HOST = node.Host(
+    cpus=2, memory_bytes=2**30, available_bytes=2**29, pids_max=10_000, pids_now=100,
+    disk_bytes=10**9, disk_free_bytes=5 * 10**8, kernel="6.1", os_image="Debian", machine_id="m",
+    boot_id="b", hostname="a",
+)  # fmt: skip
+
+
+class Bed:
+    """A heartbeat over a fake API server and clock."""
+
+    def __init__(self) -> None:
+        self.node = cluster.FakeNode()
+        self.clock = clocks.FakeClock()
+        self.problem = ""
+        self.beat = heartbeat.Heartbeat(
+            self.node, IDENTITY, lambda: HOST, lambda: node.Health(self.problem), self.clock
+        )
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+async def test_it_registers_with_taints() -> None:
+    """A new node is created as a whole: nothing lands on it untainted."""
+    bed = Bed()
+    await bed.beat.register()
+
+    assert bed.node.node is not None
+    assert len(bed.node.node["spec"]["taints"]) == 2
+
+
+async def test_a_node_of_ours_is_taken_over() -> None:
+    """After a restart the Node stays, with what others set on it."""
+    bed = Bed()
+    await bed.beat.register()
+    assert bed.node.node is not None
+    bed.node.node["spec"]["unschedulable"] = True
+    await Bed().beat.register()
+    await bed.beat.register()
+
+    assert bed.node.node["spec"]["unschedulable"] is True
+
+
+async def test_a_stranger_of_our_name_is_refused() -> None:
+    """A real node's name is never taken over; the text says what to do."""
+    bed = Bed()
+    bed.node.node = {"metadata": {"uid": "x", "labels": {"kubernetes.io/arch": "amd64"}}}
+
+    with pytest.raises(errors.GaveUp, match="choose another nodeName"):
+        await bed.beat.register()
+
+
+async def test_the_lease_is_renewed_whatever_else_happens() -> None:
+    """Renewals go on every ten seconds, also after the API server was away."""
+    bed = Bed()
+    await bed.beat.register()
+    async with asyncio.TaskGroup() as group:
+        renewing = group.create_task(bed.beat.renew())
+        await _until(lambda: bed.clock.sleepers == 1)
+        bed.node.answers = False
+        bed.clock.advance(10)
+        await _until(lambda: bed.clock.sleepers == 1)
+        bed.node.answers = True
+        bed.clock.advance(1)
+        await _until(lambda: bed.clock.sleepers == 1)
+        renewing.cancel()
+
+    assert bed.node.renewals == 2
+
+
+async def test_a_deleted_node_comes_back() -> None:
+    """Somebody deletes the Node: the next look makes it again."""
+    bed = Bed()
+    await bed.beat.register()
+    bed.node.node = None
+    async with asyncio.TaskGroup() as group:
+        reporting = group.create_task(bed.beat.report())
+        await _until(lambda: bed.node.node is not None)
+        reporting.cancel()
+
+    assert bed.node.node is not None
+
+
+async def test_a_change_of_health_is_written_and_nothing_else_is() -> None:
+    """The status is written when it says something else than before."""
+    bed = Bed()
+    await bed.beat.register()
+    async with asyncio.TaskGroup() as group:
+        reporting = group.create_task(bed.beat.report())
+        await _until(lambda: len(bed.node.statuses) == 1)
+        bed.problem = "the runtime is away"
+        bed.beat.look_again()
+        await _until(lambda: len(bed.node.statuses) == 2)
+        reporting.cancel()
+    ready = [
+        next(each["status"] for each in status["conditions"] if each["type"] == "Ready")
+        for status in bed.node.statuses
+    ]
+
+    assert ["True", "False"] == ready

@@ -1,0 +1,152 @@
+"""Statuses to their sink."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.fakes import clock as clocks
+from tests.fakes import cluster
+from wasm_node.agent.loops import write_status
+from wasm_node.agent.model import desired, ids, observed, parsing
+from wasm_node.agent.plan import status
+from wasm_node.agent.stores import pods
+from wasm_node.protocol import records
+
+UID = ids.PodUid("u1")
+
+
+def _pod(phase: str = "Pending") -> desired.DesiredPod:
+    return parsing.pod(
+        {
+            "metadata": {"name": "p", "uid": "u1"},
+            "spec": {"containers": [{"name": "main", "image": "x"}]},
+            "status": {"phase": phase},
+        }
+    )
+
+
+def _seen(attempt: int) -> observed.ObservedPod:
+    running = observed.Running(records.AttemptId("u1", "main", attempt), 7, 1_700_000_000.0)
+    return observed.ObservedPod(
+        1_700_000_000.0, {"main": observed.ObservedContainer(current=running)}
+    )
+
+
+class Bed:
+    """A writer over real stores and a fake sink."""
+
+    def __init__(self) -> None:
+        self.wanted = pods.DesiredStore()
+        self.seen = pods.ObservedStore()
+        self.sink = cluster.FakeSink()
+        self.clock = clocks.FakeClock()
+        self.writer = write_status.StatusWriter(
+            self.wanted,
+            self.seen,
+            self.sink,
+            status.Addresses("10.0.0.1", "10.0.0.2"),
+            self.clock,
+        )
+
+    async def written(self, count: int) -> None:
+        """Return once so many statuses are written."""
+        while len(self.sink.writes) < count:
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def bed() -> AsyncIterator[Bed]:
+    """Give a writer that works."""
+    made = Bed()
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(made.writer.run())
+        yield made
+        running.cancel()
+
+
+async def test_many_changes_become_one_write(bed: Bed) -> None:
+    """While one write is under way, changes fold into the next; newest wins."""
+    bed.sink.gate = asyncio.Event()
+    bed.wanted.put(_pod())
+    for attempt in range(5):
+        bed.seen.put(UID, _seen(attempt))
+        await asyncio.sleep(0)
+    bed.sink.gate.set()
+    await bed.written(2)
+
+    counts = [each["containerStatuses"][0]["restartCount"] for _, each in bed.sink.writes]
+    assert counts[-1] == 4
+    assert len(counts) == 2
+
+
+async def test_the_same_is_not_written_twice(bed: Bed) -> None:
+    """A change that changes no status costs no write."""
+    bed.wanted.put(_pod())
+    bed.seen.put(UID, _seen(0))
+    await bed.written(1)
+    bed.wanted.put(_pod())
+    await bed.writer.write_now(UID)
+
+    assert len(bed.sink.writes) == 1
+
+
+async def test_a_failed_write_is_tried_again(bed: Bed) -> None:
+    """The API server being away for a moment loses no status."""
+    bed.sink.fail_next = 1
+    bed.wanted.put(_pod())
+    bed.seen.put(UID, _seen(0))
+    await bed.written(1)
+
+    assert bed.sink.phases() == ["Running"]
+
+
+async def test_a_pod_that_is_no_more_is_left_alone(bed: Bed) -> None:
+    """Nothing is written to a name whose object is gone, and nothing raised."""
+    bed.sink.removed.append(_pod().ref)
+    bed.wanted.put(_pod())
+    bed.seen.put(UID, _seen(0))
+    await bed.writer.write_now(UID)
+
+    assert bed.sink.writes == []
+
+
+async def test_a_finished_pod_is_final(bed: Bed) -> None:
+    """A terminal phase in the API server is never overwritten."""
+    bed.wanted.put(_pod("Failed"))
+    bed.seen.put(UID, _seen(0))
+    await bed.writer.write_now(UID)
+
+    assert bed.sink.writes == []
+
+
+async def test_a_pod_just_seen_is_given_a_moment() -> None:
+    """A pod that starts at once is written once, as running."""
+    bed = Bed()
+    bed.wanted.put(_pod())
+    bed.seen.put(UID, observed.ObservedPod(started_at=bed.clock.now()))
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(bed.writer.run())
+        await asyncio.sleep(0)
+        assert bed.sink.writes == []
+        bed.seen.put(UID, _seen(0))
+        await bed.written(1)
+        running.cancel()
+
+    assert bed.sink.phases() == ["Running"]
+
+
+async def test_a_condition_keeps_its_time_across_writes(bed: Bed) -> None:
+    """The transition time of a condition is that of its change."""
+    bed.wanted.put(_pod())
+    bed.seen.put(UID, _seen(0))
+    await bed.written(1)
+    bed.clock.advance(60)
+    bed.seen.put(UID, _seen(1))
+    await bed.written(2)
+
+    times = [
+        next(each["lastTransitionTime"] for each in status["conditions"] if each["type"] == "Ready")
+        for _, status in bed.sink.writes
+    ]
+    assert times[0] == times[1]
