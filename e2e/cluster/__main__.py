@@ -1,0 +1,44 @@
+"""
+The test bed's command: `python -m e2e.cluster build|up|down`.
+
+`build` makes the programs, so that no test has to wait for them; `up` and
+`down` are `make cluster-up` and `make cluster-down`.
+"""
+
+import argparse
+import os.path
+import sys
+from pathlib import Path
+
+from e2e.cluster import binaries, processes, standing
+
+_CHECKOUT = Path(__file__).parents[2]
+_DIRECTORY = _CHECKOUT / ".cluster"
+
+
+def main() -> int:
+    """Do one verb; the exit code is 1 if it could not be done."""
+    parser = argparse.ArgumentParser(prog="e2e.cluster", description=__doc__)
+    parser.add_argument("verb", choices=["build", "up", "down"])
+    verb = parser.parse_args().verb
+    try:
+        if verb == "build":
+            binaries.build()
+        elif verb == "up":
+            _tell(standing.up(_DIRECTORY))
+        else:
+            standing.down(_DIRECTORY)
+    except processes.Failed as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _tell(env_file: Path) -> None:
+    print("A Kubernetes control plane, a registry and a wasm node are up.")
+    print(f"Use them:  . {os.path.relpath(env_file)} && kubectl get nodes -o wide")
+    print("End them:  make cluster-down")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""
+The test bed's programs, built from Go modules and kept in the cache.
+
+There is no container registry to pull them from. Each folder of `programs/`
+is a Go module whose go.mod and go.sum pin every source; the cache knows a
+binary by the hash of these, the Go version and the flags. The first build of
+the control plane takes a quarter of an hour, every later one a look.
+"""
+
+import functools
+import hashlib
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from e2e.cluster import cache, golang
+
+_PROGRAMS = Path(__file__).parent / "programs"
+_CONTROL_PLANE = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-proxy",
+    "kube-scheduler",
+    "kubelet",
+)
+_ENV = {"CGO_ENABLED": "0"}
+_KWOK = "sigs.k8s.io/kwok"
+_KWOK_STAGES = (
+    "node/fast/node-initialize.yaml",
+    "node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
+    "pod/fast/pod-ready.yaml",
+    "pod/fast/pod-complete.yaml",
+    "pod/fast/pod-delete.yaml",
+)
+
+
+def program(name: str) -> Path:
+    """
+    Give a program of the control plane, or kubectl, by its usual name.
+
+    It comes from `KUBEBUILDER_ASSETS` if that is set and has it, else from the
+    cache, where it is built first if need be.
+    """
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    if assets and (given := Path(assets).absolute() / name).is_file():
+        return given
+    folder = _control_plane()
+    return folder / "path/kubectl" if name == "kubectl" else folder / name
+
+
+def build() -> None:
+    """Build what the tests need, if it is not in the cache yet."""
+    for name in (*_CONTROL_PLANE, "kubectl"):
+        program(name)
+    registry()
+
+
+@functools.cache
+def registry() -> Path:
+    """Give the CNCF distribution registry's program."""
+    return _built("registry", ".", about="the registry: up to a minute") / "registry"
+
+
+@functools.cache
+def kwok() -> tuple[Path, Path]:
+    """Give kwok's program and a file of its own stages for pods and nodes."""
+
+    def add_stages(folder: Path) -> None:
+        module = golang.run(
+            ["list", "-m", "-f", "{{.Dir}}", _KWOK], directory=_PROGRAMS / "kwok", env=_ENV
+        )
+        stages = Path(module.strip()) / "kustomize/stage"
+        texts = ((stages / name).read_text() for name in _KWOK_STAGES)
+        (folder / "stages.yaml").write_text("\n---\n".join(texts))
+
+    package = f"{_KWOK}/cmd/kwok"
+    folder = _built("kwok", package, about="kwok: up to three minutes", finish=add_stages)
+    return folder / "kwok", folder / "stages.yaml"
+
+
+@functools.cache
+def _control_plane() -> Path:
+    module = (_PROGRAMS / "kube/go.mod").read_text()
+    pinned = re.search(r"k8s\.io/kubernetes (v(\d+)\.(\d+)\S*)", module)
+    assert pinned is not None
+    version = "k8s.io/component-base/version"
+    values = {"gitVersion": pinned[1], "gitMajor": pinned[2], "gitMinor": pinned[3]}
+
+    def link(folder: Path) -> None:
+        for name in _CONTROL_PLANE:
+            (folder / name).symlink_to("kube")
+        (folder / "path").mkdir()  # kubectl alone, fit to be put in front of a PATH
+        (folder / "path/kubectl").symlink_to("../kube")
+
+    return _built(
+        "kube",
+        ".",
+        ldflags=[f"-X {version}.{name}={value}" for name, value in values.items()],
+        about="the control plane: up to 15 minutes on two cores",
+        finish=link,
+    )
+
+
+def _built(
+    name: str,
+    package: str,
+    *,
+    about: str,
+    ldflags: Sequence[str] = (),
+    finish: Callable[[Path], None] = lambda _: None,
+) -> Path:
+    module = _PROGRAMS / name
+    words = ["build", "-trimpath", "-buildvcs=false", "-ldflags", " ".join(["-s", "-w", *ldflags])]
+
+    def make(folder: Path) -> None:
+        print(f"building {about}, the first time", file=sys.stderr)
+        began = time.monotonic()
+        golang.run([*words, "-o", str(folder / name), package], directory=module, env=_ENV)
+        finish(folder)
+        print(f"built {name} in {time.monotonic() - began:.0f} s", file=sys.stderr)
+
+    digest = hashlib.sha256(repr((golang.version(), words, package, _ENV)).encode())
+    for source in sorted([*module.glob("go.*"), *module.glob("*.go")]):
+        digest.update(source.read_bytes())
+    return cache.entry(f"bin/{name}-{digest.hexdigest()[:16]}", make)

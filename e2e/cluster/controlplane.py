@@ -1,0 +1,335 @@
+"""
+A real Kubernetes control plane on loopback, for one test run.
+
+etcd, kube-apiserver, kube-controller-manager and kube-scheduler, each a
+process, with the rules that a real cluster has: RBAC, the Node authorizer,
+NodeRestriction, TLS on both sides. What is not usual is said where it is set.
+etcd listens on a unix socket, and the two that serve nobody on nothing, so a
+control plane takes one port and any number of them run side by side.
+"""
+
+import json
+import os
+import subprocess
+from base64 import b64encode
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Self
+
+from e2e.cluster import api, binaries, pki, processes
+
+_READY_WITHIN_S = 90.0
+_KUBELET_CLIENT = "kube-apiserver-kubelet-client"
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "userGroups": ["system:nodes"]}, {"level": "None"}],
+}
+
+
+@dataclass(frozen=True)
+class NodeCredentials:
+    """
+    What a node needs to be `system:node:NAME` and to serve its kubelet API.
+
+    Attributes:
+        kubeconfig: of the node's own identity, in the group `system:nodes`.
+        client: the same identity's certificate and key.
+        serving: certificate and key for the node's addresses.
+        client_ca: who may call the kubelet API has a certificate of this one.
+    """
+
+    kubeconfig: Path
+    client: pki.Certificate
+    serving: pki.Certificate
+    client_ca: Path
+
+
+class ControlPlane:
+    """
+    A running control plane; it ends with the guard that it was started by.
+
+    Attributes:
+        directory: of logs and state.
+        server: the API server's URL.
+        ca: the cluster's certificate authority, PEM.
+        kubeconfig: of an administrator.
+        audit_log: every request of a node, a line of JSON each; None unless
+            asked for.
+        admin: the API as the administrator.
+        environment: variables that make any `kubectl` this cluster's.
+        commands: a folder with `kubectl` in it, for a PATH.
+    """
+
+    def __init__(
+        self,
+        guard: processes.Guard,
+        directory: Path,
+        *,
+        scheduler_qps: int | None,
+        audited: bool,
+    ) -> None:
+        self._guard = guard
+        self.directory = directory
+        self._authority = pki.Authority.create(directory / "pki")
+        self._account_key = self._authority.service_account_key()
+        port = guard.claim_port()
+        self.server = f"https://127.0.0.1:{port}"
+        self.ca = self._authority.files.cert
+        admin = self._authority.issue(
+            "admin", common_name="kubernetes-admin", organization="system:masters"
+        )
+        self.kubeconfig = self._write_kubeconfig("admin", admin)
+        self.admin = api.Api(self.server, self._authority.files, admin)
+        self.environment = {
+            "KUBECONFIG": str(self.kubeconfig),
+            "KUBECACHEDIR": str(directory / "kubectl-cache"),
+            "KUBERC": "off",
+        }
+        self.commands = binaries.program("kubectl").parent
+        self.audit_log = directory / "audit.log" if audited else None
+        self._apiserver_argv = [*self._apiserver(port), *self._audit()]
+        self._scheduler_qps = scheduler_qps
+
+    @classmethod
+    def start(
+        cls,
+        guard: processes.Guard,
+        directory: Path,
+        *,
+        scheduler_qps: int | None = None,
+        audited: bool = False,
+    ) -> Self:
+        """
+        Start a control plane and return when pods can be created in it.
+
+        Args:
+            guard: ends it.
+            directory: a new directory for its files.
+            scheduler_qps: binds per second that the scheduler may do; its own
+                default of 50 hides what a node can do, so benchmarks raise it.
+            audited: keep a log of all that nodes ask for.
+
+        Raises:
+            Failed: a part ended or was not ready in time; the text has its log.
+        """
+        directory.mkdir(parents=True)
+        plane = cls(guard, directory, scheduler_qps=scheduler_qps, audited=audited)
+        plane._start()
+        return plane
+
+    def node_credentials(self, name: str, addresses: list[str]) -> NodeCredentials:
+        """Sign what node `name` needs to join and to serve on `addresses`."""
+        client = self._authority.issue(
+            f"{name}-client", common_name=f"system:node:{name}", organization="system:nodes"
+        )
+        serving = self._authority.issue(
+            f"{name}-serving", common_name=f"system:node:{name}", hosts=[name, *addresses]
+        )
+        return NodeCredentials(
+            self._write_kubeconfig(name, client), client, serving, client_ca=self.ca
+        )
+
+    def api_as(self, client: pki.Certificate) -> api.Api:
+        """Give the API as the holder of a certificate sees it."""
+        return api.Api(self.server, self._authority.files, client)
+
+    def kubectl(self, *words: str, stdin: str = "") -> str:
+        """
+        Run kubectl as the administrator and return what it prints.
+
+        Raises:
+            CalledProcessError: it failed; its message is in the note.
+        """
+        try:
+            return subprocess.run(
+                [self.commands / "kubectl", *words],
+                env={**os.environ, **self.environment},
+                input=stdin,
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        except subprocess.CalledProcessError as error:
+            error.add_note(error.stderr)
+            raise
+
+    def node_is_ready(self, name: str) -> bool:
+        """Say whether the Node exists, is Ready, and no taint denies it."""
+        try:
+            node = self.admin.get(f"/api/v1/nodes/{name}")
+        except api.Refused as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return False
+            raise
+        conditions = {each["type"]: each["status"] for each in node["status"].get("conditions", [])}
+        taints = {each["key"] for each in node["spec"].get("taints", [])}
+        return conditions.get("Ready") == "True" and "node.kubernetes.io/not-ready" not in taints
+
+    def stop_apiserver(self) -> None:
+        """End the API server as a crash would; all other parts go on."""
+        self.apiserver.kill()
+
+    def start_apiserver(self) -> None:
+        """
+        Start the API server again, on its port and data; return when ready.
+
+        Raises:
+            Failed: it ended or was not ready in time.
+        """
+        self.apiserver = self._guard.spawn(
+            "kube-apiserver", self._apiserver_argv, directory=self.directory
+        )
+        self._wait_for("a ready API server", lambda: self.admin.get("/readyz") == "ok")
+
+    def _start(self) -> None:
+        self.etcd = self._guard.spawn("etcd", _etcd(), directory=self.directory)
+        self.start_apiserver()
+        self.controller_manager = self._guard.spawn(
+            "kube-controller-manager", self._controller_manager(), directory=self.directory
+        )
+        self.scheduler = self._guard.spawn(
+            "kube-scheduler", self._scheduler(), directory=self.directory
+        )
+        self.admin.call(
+            "POST",
+            "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+            _kubelet_admin_binding(),
+        )
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
+        self._wait_for(
+            "the default service account",
+            lambda: self.admin.get(account),
+            self.controller_manager,
+            self.scheduler,
+        )
+
+    def _wait_for(self, what: str, condition: Any, *more: processes.Process) -> None:
+        def holds() -> bool:
+            try:
+                return bool(condition())
+            except (OSError, api.Refused):
+                return False
+
+        alive = (self.etcd, self.apiserver, *more)
+        processes.wait_until(holds, what, within_s=_READY_WITHIN_S, alive=alive)
+
+    def _write_kubeconfig(self, name: str, client: pki.Certificate) -> Path:
+        def inline(path: Path) -> str:
+            return b64encode(path.read_bytes()).decode()
+
+        user = {
+            "client-certificate-data": inline(client.cert),
+            "client-key-data": inline(client.key),
+        }
+        cluster = {"server": self.server, "certificate-authority-data": inline(self.ca)}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "test-bed", "cluster": cluster}],
+            "users": [{"name": name, "user": user}],
+            "contexts": [{"name": "test-bed", "context": {"cluster": "test-bed", "user": name}}],
+            "current-context": "test-bed",
+        }
+        path = self.directory / "pki" / f"{name}.kubeconfig"
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(config, indent=2))  # JSON is YAML
+        return path
+
+    def _apiserver(self, port: int) -> list[str | Path]:
+        serving = self._authority.issue(
+            "apiserver",
+            common_name="kube-apiserver",
+            hosts=["127.0.0.1", "localhost", "kubernetes.default.svc", "10.96.0.1"],
+        )
+        kubelet_client = self._authority.issue("kubelet-client", common_name=_KUBELET_CLIENT)
+        return [
+            binaries.program("kube-apiserver"),
+            "--etcd-servers=unix:etcd.sock",
+            "--bind-address=127.0.0.1",
+            # A machine may have no other address; and loopback is no endpoint.
+            "--advertise-address=127.0.0.1",
+            "--endpoint-reconciler-type=none",
+            f"--secure-port={port}",
+            f"--tls-cert-file={serving.cert}",
+            f"--tls-private-key-file={serving.key}",
+            f"--client-ca-file={self.ca}",
+            "--authorization-mode=Node,RBAC",
+            "--enable-admission-plugins=NodeRestriction",
+            "--enable-bootstrap-token-auth",
+            "--allow-privileged=true",
+            f"--kubelet-client-certificate={kubelet_client.cert}",
+            f"--kubelet-client-key={kubelet_client.key}",
+            f"--kubelet-certificate-authority={self.ca}",
+            f"--service-account-key-file={self._account_key}",
+            f"--service-account-signing-key-file={self._account_key}",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            "--service-cluster-ip-range=10.96.0.0/16",
+        ]
+
+    def _audit(self) -> list[str]:
+        if self.audit_log is None:
+            return []
+        policy = self.directory / "audit-policy.json"
+        policy.write_text(json.dumps(_AUDIT_POLICY))  # JSON is YAML
+        return [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}"]
+
+    def _controller_manager(self) -> list[str | Path]:
+        client = self._authority.issue(
+            "controller-manager", common_name="system:kube-controller-manager"
+        )
+        return [
+            binaries.program("kube-controller-manager"),
+            f"--kubeconfig={self._write_kubeconfig('controller-manager', client)}",
+            "--secure-port=0",
+            "--leader-elect=false",
+            "--use-service-account-credentials",
+            "--controllers=*,bootstrapsigner,tokencleaner",
+            # The default of 20/s triples the time to the first service account.
+            "--kube-api-qps=500",
+            "--kube-api-burst=1000",
+            f"--service-account-private-key-file={self._account_key}",
+            f"--root-ca-file={self.ca}",
+            f"--cluster-signing-cert-file={self.ca}",
+            f"--cluster-signing-key-file={self._authority.files.key}",
+        ]
+
+    def _scheduler(self) -> list[str | Path]:
+        client = self._authority.issue("scheduler", common_name="system:kube-scheduler")
+        qps = self._scheduler_qps
+        return [
+            binaries.program("kube-scheduler"),
+            f"--kubeconfig={self._write_kubeconfig('scheduler', client)}",
+            "--secure-port=0",
+            "--leader-elect=false",
+            *([f"--kube-api-qps={qps}", f"--kube-api-burst={2 * qps}"] if qps else []),
+        ]
+
+
+def _etcd() -> list[str | Path]:
+    return [
+        binaries.program("etcd"),
+        "--data-dir=etcd",
+        "--unsafe-no-fsync",  # the data lives as long as the processes
+        # Relative, because a socket's path may not be as long as a test's.
+        "--listen-client-urls=unix://etcd.sock",
+        "--advertise-client-urls=unix://etcd.sock",
+        "--listen-peer-urls=unix://etcd-peer.sock",
+        "--log-level=warn",
+    ]
+
+
+def _kubelet_admin_binding() -> dict[str, Any]:
+    """Let the API server into kubelet APIs, as kubeadm lets it."""
+    group = "rbac.authorization.k8s.io"
+    role = {"apiGroup": group, "kind": "ClusterRole", "name": "system:kubelet-api-admin"}
+    user = {"apiGroup": group, "kind": "User", "name": _KUBELET_CLIENT}
+    return {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": _KUBELET_CLIENT},
+        "roleRef": role,
+        "subjects": [user],
+    }

@@ -1,0 +1,105 @@
+"""
+A wasm node of the test bed: `wasm-node runtime` and `wasm-node agent`.
+
+Two processes as on a host, each of which a test may kill and start again; the
+directory stays, as a host's disk would.
+"""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from e2e.cluster.controlplane import ControlPlane
+from e2e.cluster.processes import Guard, Process, wait_until
+
+_READY_WITHIN_S = 30.0
+_COMMAND = str(Path(sys.executable).parent / "wasm-node")
+_GRACE_S = 10.0
+
+
+@dataclass
+class WasmNode:
+    """
+    One node and its two processes.
+
+    Attributes:
+        name: of the Node.
+        state: its state directory.
+        logs: where its containers' logs lie.
+        runtime: the process of `wasm-node runtime`, its init.
+        agent: the process of `wasm-node agent`.
+    """
+
+    name: str
+    directory: Path
+    state: Path
+    logs: Path
+    _guard: Guard
+    _plane: ControlPlane
+    runtime: Process = field(init=False)
+    agent: Process = field(init=False)
+
+    @classmethod
+    def start(
+        cls, guard: Guard, directory: Path, plane: ControlPlane, name: str = "wasm-a"
+    ) -> Self:
+        """Start both processes in a new directory; return when it is Ready."""
+        directory.mkdir(parents=True)
+        made = cls(name, directory, directory / "state", directory / "logs", guard, plane)
+        made._configure()
+        made.start_runtime()
+        made.start_agent()
+        made.wait_ready()
+        return made
+
+    def _configure(self) -> None:
+        credentials = self._plane.node_credentials(self.name, ["127.0.0.1"])
+        settings = {
+            "nodeName": self.name,
+            "kubeconfig": str(credentials.kubeconfig),
+            "stateDir": str(self.state),
+            "runDir": str(self.directory / "run"),
+            "logDir": str(self.logs),
+            "address": {"value": "127.0.0.1"},
+            "kubelet": {
+                "bind": "127.0.0.1",
+                "port": self._guard.claim_port(),
+                "certificateFile": str(credentials.serving.cert),
+                "keyFile": str(credentials.serving.key),
+                "clientCaFile": str(credentials.client_ca),
+            },
+        }
+        (self.directory / "agent.yaml").write_text(json.dumps(settings))
+
+    def flags(self) -> list[str]:
+        """Give the flags that lead any `wasm-node` command to this node."""
+        return ["--state", str(self.state), "--run", str(self.directory / "run")]
+
+    def start_runtime(self) -> None:
+        """Start the runtime; return at once."""
+        self.runtime = self._guard.spawn(
+            f"{self.name}-runtime",
+            [_COMMAND, "runtime", *self.flags(), "--log-dir", self.logs],
+            directory=self.directory,
+            grace_s=_GRACE_S,
+        )
+
+    def start_agent(self) -> None:
+        """Start the agent; return at once."""
+        self.agent = self._guard.spawn(
+            f"{self.name}-agent",
+            [_COMMAND, "agent", "--config", self.directory / "agent.yaml"],
+            directory=self.directory,
+            grace_s=_GRACE_S,
+        )
+
+    def wait_ready(self) -> None:
+        """Return once the Node is Ready."""
+        wait_until(
+            lambda: self._plane.node_is_ready(self.name),
+            f"node {self.name} Ready",
+            within_s=_READY_WITHIN_S,
+            alive=[self.runtime, self.agent],
+        )

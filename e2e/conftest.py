@@ -1,0 +1,107 @@
+"""
+The real cluster that the end-to-end tests share.
+
+One control plane and one registry for the whole run, as both start in seconds
+and hold any number of tests apart by namespaces and repositories. A test that
+needs a cluster of its own starts one with `ControlPlane.start`.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e import images as oci
+from e2e import namespaces, watching
+from e2e.cluster import ControlPlane, Guard, Registry, WasmNode, binaries
+from tests.wasm import guests
+
+_HERE = Path(__file__).parent
+_TIMEOUT_S = 120  # a real cluster's steps take seconds each
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test here the time that a cluster takes, and a worker."""
+    for item in items:
+        if not item.path.is_relative_to(_HERE):
+            continue
+        if not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(_TIMEOUT_S))
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build before the first test, where no test's timeout is running."""
+    wanted = any(item.path.is_relative_to(_HERE) for item in session.items)
+    if wanted and not session.config.option.collectonly:
+        binaries.build()
+
+
+@pytest.fixture(scope="session")
+def guard() -> Iterator[Guard]:
+    """Give what every process of this run ends with."""
+    with Guard.start() as guard:
+        yield guard
+
+
+@pytest.fixture(scope="session")
+def plane(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> ControlPlane:
+    """Give a running control plane."""
+    return ControlPlane.start(guard, tmp_path_factory.mktemp("cluster") / "plane", audited=True)
+
+
+@pytest.fixture(scope="session")
+def registry(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """Give a running registry."""
+    return Registry.start(guard, tmp_path_factory.mktemp("images") / "registry")
+
+
+@pytest.fixture(scope="session")
+def node(guard: Guard, plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> WasmNode:
+    """Give the wasm node of the shared cluster."""
+    return WasmNode.start(guard, tmp_path_factory.mktemp("node") / "a", plane)
+
+
+@pytest.fixture(scope="session")
+def bed(plane: ControlPlane, node: WasmNode) -> Iterator[namespaces.Bed]:
+    """Give the shared cluster with its node, watched."""
+    with watching.PodWatcher(plane) as watcher:
+        yield namespaces.Bed(plane, node, watcher)
+
+
+@pytest.fixture
+def namespace(bed: namespaces.Bed) -> Iterator[namespaces.Namespace]:
+    """Give an empty namespace of the shared cluster."""
+    with bed.namespace() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def breakable(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[namespaces.Bed]:
+    """Give a second cluster, for tests that kill and restart parts of it."""
+    directory = tmp_path_factory.mktemp("breakable")
+    plane = ControlPlane.start(guard, directory / "plane")
+    node = WasmNode.start(guard, directory / "b", plane, "wasm-b")
+    with watching.PodWatcher(plane) as watcher:
+        yield namespaces.Bed(plane, node, watcher)
+
+
+@pytest.fixture
+def breakable_namespace(breakable: namespaces.Bed) -> Iterator[namespaces.Namespace]:
+    """Give an empty namespace of the cluster that may be broken."""
+    with breakable.namespace() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def images(registry: Registry) -> Callable[[str], str]:
+    """Give what pushes a guest and returns its reference."""
+
+    @functools.cache
+    def push(guest: str) -> str:
+        module = guests.path(guest).read_bytes()
+        return oci.push_artifact(registry.address, f"guests/{guest}", module).reference
+
+    return push

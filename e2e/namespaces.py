@@ -1,0 +1,105 @@
+"""
+A namespace of its own for a test, on a cluster with one wasm node.
+
+What tests say to the cluster goes through kubectl, as a user would; what they
+wait for comes from the watcher.
+"""
+
+import contextlib
+import json
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from e2e import pods, watching
+from e2e.cluster import ControlPlane, WasmNode, api, wait_until
+
+_WITHIN_S = 30.0
+
+
+@dataclass(frozen=True)
+class Bed:
+    """A control plane with its wasm node and a watcher."""
+
+    plane: ControlPlane
+    node: WasmNode
+    watcher: watching.PodWatcher
+
+    @contextlib.contextmanager
+    def namespace(self) -> Iterator["Namespace"]:
+        """Give a new namespace; all in it is deleted afterwards."""
+        name = f"test-{secrets.token_hex(4)}"
+        self.plane.kubectl("create", "namespace", name)
+        account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
+
+        def has_account() -> bool:
+            with contextlib.suppress(api.Refused):
+                return bool(self.plane.admin.get(account))
+            return False
+
+        wait_until(has_account, f"the service account of {name}", within_s=_WITHIN_S)
+        try:
+            yield Namespace(name, self)
+        finally:
+            words = ("delete", "--ignore-not-found", "--wait=false")
+            self.plane.kubectl(*words, "namespace", name)
+            # Guests that would use their whole grace have nothing to finish.
+            self.plane.kubectl(*words, "pods", "--all", f"-n={name}", "--grace-period=1")
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """One namespace and what a test does in it."""
+
+    name: str
+    bed: Bed
+
+    def kubectl(self, *words: str, stdin: str = "") -> str:
+        """Run kubectl in this namespace; see `ControlPlane.kubectl`."""
+        return self.bed.plane.kubectl(f"--namespace={self.name}", *words, stdin=stdin)
+
+    def apply(self, *objects: Mapping[str, Any]) -> None:
+        """Have kubectl apply objects."""
+        listed = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self.kubectl("apply", "-f", "-", stdin=json.dumps(listed))
+
+    def get(self, path: str) -> Any:
+        """Read from the API server, below this namespace: `pods/NAME`, ..."""
+        return self.bed.plane.admin.get(f"/api/v1/namespaces/{self.name}/{path}")
+
+    def log(self, pod: str, **query: object) -> str:
+        """Read a pod's log through the API server, without kubectl."""
+        return str(self.get(f"pods/{pod}/log?{urlencode(query)}"))
+
+    def history(self, pod: str) -> list[watching.Seen]:
+        """List what the watcher has seen of a pod."""
+        return self.bed.watcher.history(self.name, pod)
+
+    def wait(
+        self,
+        pod: str,
+        what: str,
+        condition: Callable[[watching.Seen], object],
+        *,
+        within_s: float = _WITHIN_S,
+    ) -> watching.Seen:
+        """Return the first version of a pod that meets a condition."""
+        return self.bed.watcher.wait(self.name, pod, what, condition, within_s=within_s)
+
+    def wait_over(self, pod: str, *, within_s: float = _WITHIN_S) -> watching.Pod:
+        """Return the pod once it has ended."""
+        return self.wait(pod, "the end", pods.is_over, within_s=within_s).pod
+
+    def wait_running(self, pod: str, *, within_s: float = _WITHIN_S) -> watching.Pod:
+        """Return the pod once its container runs."""
+        return self.wait(pod, "a running container", pods.is_running, within_s=within_s).pod
+
+    def wait_waiting(self, pod: str, *, within_s: float = _WITHIN_S) -> watching.Pod:
+        """Return the pod once its container waits with a reason."""
+        return self.wait(pod, "a reason to wait", pods.is_waiting, within_s=within_s).pod
+
+    def wait_gone(self, pod: str, *, within_s: float = _WITHIN_S) -> watching.Seen:
+        """Return the last version of a pod, once it is gone."""
+        return self.wait(pod, "the removal", pods.is_gone, within_s=within_s)

@@ -1,0 +1,73 @@
+"""Pods as tests write and read them."""
+
+from typing import Any
+
+from e2e.watching import Pod, Seen
+
+TOLERATION = {"key": "kubernetes.io/arch", "operator": "Equal", "value": "wasm32-wasi"}
+
+
+def spec(image: str, *args: object, restart: str = "Never", **container: Any) -> dict[str, Any]:
+    """Give a PodSpec of one container `main` that a wasm node may run."""
+    main = {"name": "main", "image": image, "args": [str(each) for each in args]}
+    return {
+        "restartPolicy": restart,
+        "tolerations": [TOLERATION],
+        "containers": [main | container],
+    }
+
+
+def pod(
+    name: str, image: str, *args: object, restart: str = "Never", **container: Any
+) -> dict[str, Any]:
+    """Give a Pod; see `spec`."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": spec(image, *args, restart=restart, **container),
+    }
+
+
+def field_env(**paths: str) -> list[dict[str, Any]]:
+    """Give `env` entries that read fields of the pod."""
+    return [
+        {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+        for name, path in paths.items()
+    ]
+
+
+def status(pod: Pod) -> dict[str, Any]:
+    """Return the status of the container `main`; empty before there is one."""
+    for each in pod["status"].get("containerStatuses", ()):
+        if each["name"] == "main":
+            found: dict[str, Any] = each
+            return found
+    return {}
+
+
+def state(pod: Pod, kind: str) -> dict[str, Any]:
+    """Return `state.waiting`, `.running` or `.terminated` of `main`, or {}."""
+    found: dict[str, Any] = status(pod).get("state", {}).get(kind) or {}
+    return found
+
+
+def is_over(seen: Seen) -> bool:
+    """Say whether the pod has ended, well or not."""
+    return seen.pod["status"].get("phase") in ("Succeeded", "Failed")
+
+
+def is_running(seen: Seen) -> bool:
+    """Say whether the container runs."""
+    return "startedAt" in state(seen.pod, "running")
+
+
+def is_waiting(seen: Seen) -> bool:
+    """Say whether the container waits, and says why beyond being created."""
+    reason: str = state(seen.pod, "waiting").get("reason", "ContainerCreating")
+    return reason != "ContainerCreating"
+
+
+def is_gone(seen: Seen) -> bool:
+    """Say whether the object is no more."""
+    return seen.type == "DELETED"

@@ -1,0 +1,129 @@
+"""The node is what it says, stays alive, and never oversteps its rights."""
+
+import json
+import re
+from collections.abc import Callable
+
+from e2e import pods
+from e2e.cluster import wait_until
+from e2e.namespaces import Bed, Namespace
+
+Images = Callable[[str], str]
+
+_LEASE = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/wasm-a"
+
+
+def test_the_node_keeps_linux_away(bed: Bed) -> None:
+    """Labels and taints are of an architecture and a system of its own."""
+    node = bed.plane.admin.get("/api/v1/nodes/wasm-a")
+
+    labels = node["metadata"]["labels"]
+    taints = {(each["key"], each["value"], each["effect"]) for each in node["spec"]["taints"]}
+    assert labels["kubernetes.io/arch"] == "wasm32-wasi"
+    assert labels["kubernetes.io/os"] == "wasi"
+    assert labels["kubernetes.io/hostname"] == "wasm-a"
+    assert labels["node.kubernetes.io/exclude-from-external-load-balancers"] == "true"
+    assert taints == {
+        ("kubernetes.io/arch", "wasm32-wasi", "NoSchedule"),
+        ("kubernetes.io/arch", "wasm32-wasi", "NoExecute"),
+    }
+
+
+def test_the_node_publishes_one_address(bed: Bed) -> None:
+    """One Hostname and never an InternalIP: CNI daemons take that for theirs."""
+    status = bed.plane.admin.get("/api/v1/nodes/wasm-a")["status"]
+
+    assert status["addresses"] == [{"type": "Hostname", "address": "127.0.0.1"}]
+
+
+def test_the_nodes_figures_are_real(bed: Bed) -> None:
+    """Version, capacity and conditions are those of this build and host."""
+    node = bed.plane.admin.get("/api/v1/nodes/wasm-a")
+    server = bed.plane.admin.get("/version")
+
+    status, info = node["status"], node["status"]["nodeInfo"]
+    conditions = {each["type"]: each["status"] for each in status["conditions"]}
+    version = re.fullmatch(r"v(\d+)\.(\d+)\.\d+\+wasm-node\.\d+\.\d+\.\d+", info["kubeletVersion"])
+    assert version is not None
+    assert version.groups() <= (server["major"], server["minor"])
+    assert conditions["Ready"] == "True"
+    assert conditions.keys() >= {"MemoryPressure", "DiskPressure", "PIDPressure", "Ready"}
+    assert int(status["capacity"]["pods"]) > 100
+    assert status["allocatable"].keys() == status["capacity"].keys()
+    assert node["spec"]["providerID"].startswith("wasm-node://")
+    assert "podCIDR" not in node["spec"]
+
+
+def test_the_lease_is_renewed(bed: Bed) -> None:
+    """The node's Lease has its name, its Node as owner, and is kept fresh."""
+    lease = bed.plane.admin.get(_LEASE)
+
+    def renewed() -> bool:
+        return bool(bed.plane.admin.get(_LEASE)["spec"]["renewTime"] > lease["spec"]["renewTime"])
+
+    wait_until(renewed, "a renewed lease", within_s=20)
+    node = bed.plane.admin.get("/api/v1/nodes/wasm-a")
+    assert lease["spec"]["holderIdentity"] == "wasm-a"
+    assert lease["spec"]["leaseDurationSeconds"] == 40
+    assert lease["metadata"]["ownerReferences"][0]["uid"] == node["metadata"]["uid"]
+
+
+def test_what_others_set_stays(bed: Bed) -> None:
+    """Labels, annotations and conditions of others are not the node's to drop."""
+    kubectl = bed.plane.kubectl
+    kubectl("label", "node", "wasm-a", "example.com/rack=r1", "--overwrite")
+    kubectl("annotate", "node", "wasm-a", "example.com/note=kept", "--overwrite")
+    condition = {"type": "NetworkUnavailable", "status": "False", "reason": "Theirs"}
+    bed.plane.admin.call(
+        "PATCH",
+        "/api/v1/nodes/wasm-a/status",
+        {"status": {"conditions": [condition]}},
+        content_type="application/strategic-merge-patch+json",
+    )
+    reported = _reports(bed)
+
+    wait_until(lambda: _reports(bed) > reported, "another report", within_s=60)
+    node = bed.plane.admin.get("/api/v1/nodes/wasm-a")
+    theirs = [each for each in node["status"]["conditions"] if each.get("reason") == "Theirs"]
+    assert node["metadata"]["labels"]["example.com/rack"] == "r1"
+    assert node["metadata"]["annotations"]["example.com/note"] == "kept"
+    assert len(theirs) == 1
+
+
+def test_the_node_asks_for_nothing_forbidden(namespace: Namespace, images: Images) -> None:
+    """Over a pod's whole life the API server refuses the node nothing."""
+    namespace.kubectl("create", "configmap", "conf", "--from-literal=A=b")
+    namespace.kubectl("create", "secret", "generic", "pass", "--from-literal=C=d")
+    sources = [{"configMapRef": {"name": "conf"}}, {"secretRef": {"name": "pass"}}]
+    namespace.apply(pods.pod("plain", images("sleep"), restart="Always", envFrom=sources))
+    namespace.wait_running("plain")
+    namespace.log("plain")
+    namespace.kubectl("delete", "pod", "plain")
+
+    answers = _answers(namespace.bed)
+    asked = {(each["verb"], each["objectRef"]["resource"]) for each in answers}
+    assert asked >= {
+        ("watch", "pods"),
+        ("patch", "pods"),
+        ("delete", "pods"),
+        ("get", "configmaps"),
+        ("get", "secrets"),
+        ("create", "events"),
+    }
+    assert [each for each in answers if each["responseStatus"]["code"] in {401, 403}] == []
+
+
+def _answers(bed: Bed) -> list[dict[str, object]]:
+    """List what the API server has answered this node, by its audit log."""
+    assert bed.plane.audit_log is not None
+    lines = map(json.loads, bed.plane.audit_log.read_text().splitlines())
+    return [each for each in lines if each["user"]["username"] == "system:node:wasm-a"]
+
+
+def _reports(bed: Bed) -> int:
+    """Count the node's writes of its own status."""
+    return sum(
+        each["verb"] == "patch" and each["objectRef"].get("subresource") == "status"
+        for each in _answers(bed)
+        if each["objectRef"]["resource"] == "nodes"
+    )

@@ -1,0 +1,152 @@
+"""A Pod applied with kubectl runs as wasm, can be read, and goes away."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from e2e import pods
+from e2e.cluster import wait_until
+from e2e.namespaces import Namespace
+
+Images = Callable[[str], str]
+
+
+def test_a_pod_runs_and_its_log_comes_back(namespace: Namespace, images: Images) -> None:
+    """Apply, get -o wide and logs do what they do on every node."""
+    namespace.apply(pods.pod("hello", images("echo"), "hello", "from", "wasm"))
+
+    namespace.wait_over("hello")
+
+    wide = namespace.kubectl("get", "pods", "-o=wide", "--no-headers").split()
+    assert [wide[0], wide[1], wide[2], wide[6]] == ["hello", "0/1", "Completed", "wasm-a"]
+    assert namespace.kubectl("logs", "hello") == "hello from wasm\n"
+
+
+def test_the_usual_events_are_told(namespace: Namespace, images: Images) -> None:
+    """Describe tells the way from scheduling to the start, in order."""
+    namespace.apply(pods.pod("told", images("echo"), imagePullPolicy="Always"))
+    namespace.wait_over("told")
+
+    def reasons() -> list[str]:
+        found = namespace.get("events")["items"]
+        # Times are whole seconds; versions tell the order of the writes.
+        found.sort(key=lambda each: int(each["metadata"]["resourceVersion"]))
+        return [each["reason"] for each in found]
+
+    told = wait_until(lambda: r if "Started" in (r := reasons()) else None, "events", within_s=10)
+
+    assert told == ["Scheduled", "Pulling", "Pulled", "Started"]
+
+
+def test_a_running_pod_is_reported_as_a_kubelet_reports_it(
+    namespace: Namespace, images: Images
+) -> None:
+    """Conditions, addresses, ids and class of a running pod are all there."""
+    limits = {"limits": {"memory": "64Mi", "cpu": "1"}}
+    namespace.apply(pods.pod("full", images("sleep"), restart="Always", resources=limits))
+
+    pod = namespace.wait_running("full")
+
+    status, main = pod["status"], pods.status(pod)
+    conditions = {each["type"]: each["status"] for each in status["conditions"]}
+    assert dict.fromkeys(conditions, "True") == conditions
+    assert conditions.keys() >= {
+        "PodReadyToStartContainers",
+        "Initialized",
+        "Ready",
+        "ContainersReady",
+        "PodScheduled",
+    }
+    assert status["phase"] == "Running"
+    assert status["qosClass"] == "Guaranteed"
+    assert status["observedGeneration"] == pod["metadata"]["generation"]
+    assert status["podIPs"] == [{"ip": status["podIP"]}]
+    assert status["hostIPs"] == [{"ip": status["hostIP"]}]
+    assert main["ready"] is True
+    assert main["started"] is True
+    assert main["restartCount"] == 0
+    assert main["containerID"].startswith("wasmtime://")
+    assert "@sha256:" in main["imageID"]
+
+
+def test_a_deleted_pod_leaves_nothing(namespace: Namespace, images: Images) -> None:
+    """After delete, its process, its records and its logs are gone."""
+    node = namespace.bed.node
+    namespace.apply(pods.pod("short", images("sleep"), restart="Always"))
+    uid = namespace.wait_running("short")["metadata"]["uid"]
+    before = _traces(uid, node.state / "pods", node.logs)
+
+    namespace.kubectl("delete", "pod", "short")
+
+    assert len(before) == 2
+    wait_until(lambda: not _traces(uid, node.state / "pods", node.logs), "none left", within_s=10)
+
+
+def _traces(uid: str, *directories: Path) -> list[Path]:
+    return [name for each in directories for name in each.iterdir() if uid in name.name]
+
+
+def test_the_environment_comes_from_where_the_manifest_says(
+    namespace: Namespace, images: Images
+) -> None:
+    """Literals, ConfigMaps, Secrets, fields and references arrive in order."""
+    namespace.kubectl("create", "configmap", "conf", "--from-literal=COLOUR=red")
+    namespace.kubectl("create", "secret", "generic", "pass", "--from-literal=word=s3cret")
+    env = [
+        {"name": "LITERAL", "value": "one"},
+        {
+            "name": "WORD",
+            "valueFrom": {"secretKeyRef": {"name": "pass", "key": "word"}},
+        },
+        *pods.field_env(NAME="metadata.name", NODE="spec.nodeName"),
+        {
+            "name": "LIMIT",
+            "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}},
+        },
+        {"name": "BOTH", "value": "$(LITERAL)-$(WORD)"},
+    ]
+    pod = pods.pod(
+        "environed",
+        images("env"),
+        env=env,
+        envFrom=[{"configMapRef": {"name": "conf"}, "prefix": "CONF_"}],
+        resources={"limits": {"memory": "64Mi"}},
+    )
+    namespace.apply(pod)
+    namespace.wait_over("environed")
+
+    assert namespace.log("environed").splitlines() == [
+        "CONF_COLOUR=red",
+        "LITERAL=one",
+        "WORD=s3cret",
+        "NAME=environed",
+        "NODE=wasm-a",
+        "LIMIT=64",
+        "BOTH=one-s3cret",
+    ]
+
+
+def test_a_missing_configmap_is_waited_for(namespace: Namespace, images: Images) -> None:
+    """A pod says which ConfigMap it lacks, and starts once that exists."""
+    namespace.apply(
+        pods.pod("patient", images("env"), envFrom=[{"configMapRef": {"name": "late"}}])
+    )
+    waiting = pods.state(namespace.wait_waiting("patient"), "waiting")
+
+    namespace.kubectl("create", "configmap", "late", "--from-literal=HERE=now")
+
+    namespace.wait_over("patient")
+    assert waiting["reason"] == "CreateContainerConfigError"
+    assert waiting["message"] == 'configmap "late" not found'
+    assert namespace.log("patient") == "HERE=now\n"
+
+
+def test_what_this_node_cannot_do_is_refused_by_name(namespace: Namespace, images: Images) -> None:
+    """A pod with a field that is not supported waits and names the field."""
+    pod = pods.pod("modern", images("echo"))
+    pod["spec"]["initContainers"] = [{"name": "first", "image": images("echo")}]
+    namespace.apply(pod)
+
+    waiting = pods.state(namespace.wait_waiting("modern"), "waiting")
+
+    assert waiting["reason"] == "UnsupportedPodSpec"
+    assert waiting["message"].startswith("spec.initContainers: not supported")
