@@ -1,0 +1,5 @@
+;; nostart: a library: it exports a function, but nothing to begin with.
+(module
+  (memory (export "memory") 1)
+  (func (export "add") (param i32 i32) (result i32)
+    (i32.add (local.get 0) (local.get 1))))
