@@ -20,7 +20,7 @@ venv: .venv/.ready  ## the locked environment in .venv
 
 demo: venv  ## run a real wasm pod here, no cluster needed
 	@set -x; $(BIN)/wasm-node run hello
-	@set -x; cat examples/pod-local.yaml; $(BIN)/wasm-node run examples/pod-local.yaml
+	@set -x; cat examples/local.yaml; $(BIN)/wasm-node run examples/local.yaml
 
 lint: venv  ## format, lint, types, layers; never writes
 	$(BIN)/ruff format --check .

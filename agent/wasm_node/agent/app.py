@@ -59,12 +59,7 @@ async def serve(chosen: settings.Settings) -> None:
                 log.info("Stopping; pods go on running")
                 serving.cancel()
         except* errors.NodeError as failures:
-            raise _first(failures) from failures
-
-
-def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    inner = failures.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+            raise errors.only(failures) from failures
 
 
 async def _serve(chosen: settings.Settings, directory: statedir.StateDir) -> None:
@@ -96,6 +91,7 @@ async def _serve(chosen: settings.Settings, directory: statedir.StateDir) -> Non
             containers=containers,
             logs=logs,
             clock=time,
+            progress=lambda *_: None,
             ended=lambda pod, attempt: news.notify(
                 logs.locate(pod, attempt.container, attempt.attempt)
             ),

@@ -38,6 +38,7 @@ class Outside:
     containers: interfaces.Containers
     logs: interfaces.LogStore
     clock: interfaces.Clock
+    progress: fetching.Progress
     ended: Callable[[ids.PodRef, records.AttemptId], None]
     """Told, perhaps more than once, of every attempt that is over."""
 
@@ -67,7 +68,13 @@ class PodEngine:
             self._seen,
         )
         hands = reconcile.Hands(
-            fetching.Fetcher(outside.puller, outside.containers, outside.events, outside.clock),
+            fetching.Fetcher(
+                outside.puller,
+                outside.containers,
+                outside.events,
+                outside.clock,
+                outside.progress,
+            ),
             starting.Starter(
                 outside.source, outside.puller, outside.containers, outside.logs, lambda: place
             ),

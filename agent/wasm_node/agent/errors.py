@@ -34,3 +34,9 @@ class BadInput(NodeError):
 
 class GaveUp(NodeError):
     """We stopped trying; the text says after what."""
+
+
+def only(failures: BaseExceptionGroup[NodeError]) -> NodeError:
+    """Return the first error of a group: what a TaskGroup makes of one."""
+    first = failures.exceptions[0]
+    return only(first) if isinstance(first, BaseExceptionGroup) else first

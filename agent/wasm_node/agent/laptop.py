@@ -31,6 +31,7 @@ CANNOT_RUN = 126
 INTERRUPTED = 130
 
 _LOOK_S = 0.3
+_SLOW = ("Pulling", "Compiling")
 _MEMORY = 2**30
 
 
@@ -101,10 +102,18 @@ class _Terminal:
 
     def __init__(self, *, verbose: bool) -> None:
         self._verbose = verbose
+        self._lively = sys.stderr.isatty()
+
+    def progress(self, pod: ids.PodRef, done: int, total: int | None) -> None:
+        """Show a transfer on one line of a terminal."""
+        if self._lively and total:
+            text = f"\r{pod.name}: {done / 2**20:.1f} of {total / 2**20:.1f} MiB"
+            end = "\n" if done == total else ""
+            print(text, end=end, file=sys.stderr, flush=True)  # noqa: T201  # its job
 
     def emit(self, pod: ids.PodRef, event: actions.Event) -> None:
         """Print one event to stderr."""
-        if event.warning or self._verbose or event.reason == "Pulling":
+        if event.warning or self._verbose or event.reason in _SLOW:
             who = f"{pod.name}/{event.container}" if event.container else pod.name
             print(f"{who}: {event.message}", file=sys.stderr, flush=True)  # noqa: T201  # its job
 
@@ -119,14 +128,16 @@ class _Laptop:
         self._logs = store.CriLogStore(directory.logs)
         self._news = changes.Changes()
         self._interrupted = asyncio.Event()
+        terminal = _Terminal(verbose=verbose)
         outside = engine.Outside(
             source=self._local,
             sink=self._local,
-            events=_Terminal(verbose=verbose),
+            events=terminal,
             puller=puller_,
             containers=client.RuntimeContainers(directory.state, directory.socket),
             logs=self._logs,
             clock=clock.SystemClock(),
+            progress=terminal.progress,
             ended=lambda pod, attempt: self._news.notify(
                 self._logs.locate(pod, attempt.container, attempt.attempt)
             ),

@@ -5,6 +5,7 @@ Root's places are fixed, so that agent, runtime and `ps` find each other; an
 ordinary user's follow the XDG variables.
 """
 
+import argparse
 import dataclasses
 import os
 from pathlib import Path
@@ -28,6 +29,16 @@ def default() -> Directories:
     home = Path.home()
     state = Path(os.environ.get("XDG_STATE_HOME") or home / ".local/state") / "wasm-node"
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    return Directories(
-        state, Path(runtime) / "wasm-node" if runtime else state / "run", state / "logs"
+    run = Path(runtime) / "wasm-node" if runtime else state / "run"
+    return Directories(state, run, state / "logs")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add `--state` and `--run-dir`, by which programs find each other."""
+    where = default()
+    parser.add_argument(
+        "--state", type=Path, default=where.state, metavar="DIR", help=f"default: {where.state}"
+    )
+    parser.add_argument(
+        "--run-dir", type=Path, default=where.run, metavar="DIR", help=f"default: {where.run}"
     )

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 from wasm_node.agent import errors, laptop
-from wasm_node.agent.files import images, manifests
+from wasm_node.agent.files import manifests
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,9 @@ def run(args: argparse.Namespace) -> int:
     def read() -> manifests.Manifests:
         if manifest:
             return manifests.read(path)
-        return manifests.bare(f"{images.SCHEME}{path.resolve()}", _name(path), tuple(args.args))
+        return manifests.bare(
+            f"{manifests.FILE_SCHEME}{path.resolve()}", _name(path), tuple(args.args)
+        )
 
     return asyncio.run(
         laptop.run(

@@ -18,11 +18,10 @@ HELP = "run and keep the containers of this host's agent"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's flags."""
-    where = directories.default()
-    parser.add_argument("--state", type=Path, default=where.state, metavar="DIR")
-    parser.add_argument("--run", type=Path, default=where.run, metavar="DIR")
+    logs = directories.default().logs
+    directories.add_flags(parser)
     parser.add_argument(
-        "--log-dir", type=Path, default=where.logs, metavar="DIR", help="logs lie below it"
+        "--log-dir", type=Path, default=logs, metavar="DIR", help=f"default: {logs}"
     )
     parser.add_argument(
         "--agent-uid", type=int, metavar="UID", help="a user beside root that may use the socket"
@@ -40,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """Replace this process; returns never."""
     wanted = settings.RuntimeSettings(
         state=args.state.absolute(),
-        run=args.run.absolute(),
+        run=args.run_dir.absolute(),
         logs=args.log_dir.absolute(),
         agent_uid=args.agent_uid,
         shutdown_grace_s=args.shutdown_grace,

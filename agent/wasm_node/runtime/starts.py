@@ -142,11 +142,11 @@ class Starts:
         assert job.artifact is not None  # noqa: S101  # it would not be in the queue
         attempt, spec = job.attempt, job.spec
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        joins = self._limits.make(attempt.id, spec.memory_limit_bytes, spec.cpu_limit_millis)
         order = {
             "uid": self._users.of(attempt.id.pod_uid),
-            "cgroups": self._limits.make(
-                attempt.id, spec.memory_limit_bytes, spec.cpu_limit_millis
-            ),
+            "cgroups": joins,
+            "bounded": not joins,
             "cache": str(job.artifact.directory),
             "artifact": job.artifact.name,
             "kind": job.artifact.kind,

@@ -26,7 +26,7 @@ from wasm_node.runtime import (
     stops,
     uids,
 )
-from wasm_node.runtime.limits import groups
+from wasm_node.runtime.limits import host
 
 _LATE_ENDINGS_S = 1.0
 
@@ -55,7 +55,7 @@ class _Supervisor:
         self._ending = False
         self._known = attempts.Attempts(wanted.state)
         self._users = uids.Uids(wanted.state, wanted.first_uid)
-        self._limits = groups.NoGroups()
+        self._limits = host.choose(wanted.state)
         self._link = forklink.ForkLink(self._loop, handles.forks, self._greeted)
         self._cache = cache.Cache(
             self._loop, self._link, wanted.state / "compiled", self._users.compiler()

@@ -56,7 +56,7 @@ def main(
         os.chdir("/")
     except outcomes.CannotStart as error:
         diary.end(_never_started(str(error)))
-    limit = None if order["cgroups"] else spec.memory_limit_bytes
+    limit = spec.memory_limit_bytes if order["bounded"] else None
     result: list[outcomes.Outcome | BaseException] = []
 
     def guest() -> None:

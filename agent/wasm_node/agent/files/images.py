@@ -1,8 +1,8 @@
 """
 Images that are plain files: what `wasm-node run ./app.wasm` runs.
 
-A reference that begins with `file:` names a .wasm or .wat on this host;
-anything else goes to the puller behind.
+A reference that begins with `file:` names a .wasm or .wat on this host (in a
+manifest: relative to the manifest); anything else goes to the puller behind.
 """
 
 import asyncio
@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from wasm_node.agent import errors, interfaces
+from wasm_node.agent.files import manifests
 from wasm_node.agent.model import ids, image
-
-SCHEME = "file:"
 
 
 class FilePuller:
@@ -25,10 +24,14 @@ class FilePuller:
     async def pull(
         self, reference: str, *, progress: Callable[[int, int | None], None] | None = None
     ) -> image.Image:
-        """Read and digest the file, or have the image fetched."""
-        if not reference.startswith(SCHEME):
-            return await self._behind.pull(reference, progress=progress)
-        path = Path(reference.removeprefix(SCHEME))
+        """Have the image fetched; a file is here already."""
+        return await self.local(reference) or await self._behind.pull(reference, progress=progress)
+
+    async def local(self, reference: str) -> image.Image | None:
+        """Read and digest the file, anew each time, or ask the other puller."""
+        if not reference.startswith(manifests.FILE_SCHEME):
+            return await self._behind.local(reference)
+        path = Path(reference.removeprefix(manifests.FILE_SCHEME))
         try:
             content = await asyncio.to_thread(path.read_bytes)
         except OSError as error:
@@ -45,10 +48,6 @@ class FilePuller:
             module_digest=digest,
             tree=None,
         )
-
-    async def local(self, reference: str) -> image.Image | None:
-        """Files are read anew each time; images are the other puller's."""
-        return None if reference.startswith(SCHEME) else await self._behind.local(reference)
 
     def program(
         self, found: image.Image, command: Sequence[str], args: Sequence[str]

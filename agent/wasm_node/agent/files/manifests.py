@@ -16,6 +16,9 @@ import yaml
 from wasm_node.agent import errors
 from wasm_node.agent.model import desired, objects, parsing
 
+FILE_SCHEME = "file:"
+"""Of an image that is a .wasm or .wat on this host."""
+
 Objects = Mapping[tuple[str, str, str], Mapping[str, bytes]]
 """(namespace, kind, name) to data."""
 
@@ -44,6 +47,7 @@ def read(path: Path) -> Manifests:
         if not meta.get("name"):
             raise _bad(path, number, f"{kind or 'object'} has no metadata.name")
         if kind == "Pod":
+            _anchor(document, path.parent)
             pods.append(_pod(document, path, number))
         elif kind in ("ConfigMap", "Secret"):
             found[meta["namespace"], kind, meta["name"]] = objects.data(kind, document)
@@ -57,14 +61,15 @@ def read(path: Path) -> Manifests:
     return Manifests(tuple(pods), found)
 
 
-def bare(image: str, name: str, args: tuple[str, ...]) -> Manifests:
-    """Return one Pod that runs one image once."""
-    container = {"name": name, "image": image, "args": list(args)}
-    pod = {
+def bare(path: Path, name: str, args: tuple[str, ...]) -> Manifests:
+    """Return one Pod that runs one .wasm or .wat file once."""
+    container = {"name": name, "image": f"{FILE_SCHEME}{path.name}", "args": list(args)}
+    pod: dict[str, Any] = {
         "metadata": {"name": name, "namespace": "default"},
         "spec": {"restartPolicy": "Never", "containers": [container]},
     }
-    return Manifests((_pod(pod, Path(image), 1),), {})
+    _anchor(pod, path.parent)
+    return Manifests((_pod(pod, path, 1),), {})
 
 
 def _documents(path: Path) -> Iterator[dict[str, Any]]:
@@ -81,6 +86,15 @@ def _documents(path: Path) -> Iterator[dict[str, Any]]:
             )
         listed = document.get("items") if document.get("kind") == "List" else None
         yield from listed if isinstance(listed, list) else [document]
+
+
+def _anchor(document: dict[str, Any], directory: Path) -> None:
+    """Make `file:` images relative to the manifest that names them."""
+    for each in document.get("spec", {}).get("containers", ()):
+        image = str(each.get("image", ""))
+        if image.startswith(FILE_SCHEME):
+            path = (directory / image.removeprefix(FILE_SCHEME)).resolve()
+            each |= {"image": f"{FILE_SCHEME}{path}", "imagePullPolicy": "IfNotPresent"}
 
 
 def _pod(document: dict[str, Any], path: Path, number: int) -> desired.DesiredPod:

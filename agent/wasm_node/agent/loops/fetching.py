@@ -6,8 +6,17 @@ have it compiled. What goes wrong is an event and an error with the reason
 word for `state.waiting`; when to try again, the reconciler says.
 """
 
+import asyncio
+from collections.abc import Callable
+from typing import TypeAlias
+
 from wasm_node.agent import errors, interfaces
 from wasm_node.agent.model import actions, desired, ids, image, observed
+
+Progress: TypeAlias = Callable[[ids.PodRef, int, int | None], None]
+"""Told of a pod's transfer: bytes so far and in all (None: not known)."""
+
+_LONG_S = 0.5
 
 
 class Fetcher:
@@ -19,11 +28,13 @@ class Fetcher:
         containers: interfaces.Containers,
         events: interfaces.Events,
         clock: interfaces.Clock,
+        progress: Progress,
     ) -> None:
         self._puller = puller
         self._containers = containers
         self._events = events
         self._clock = clock
+        self._progress = progress
 
     async def fetch(self, pod: ids.PodRef, wanted: desired.DesiredContainer) -> observed.ImageHere:
         """
@@ -34,8 +45,26 @@ class Fetcher:
         """
         found = await self._image(pod, wanted)
         program = self._puller.program(found, wanted.command, wanted.args)
-        await self._containers.prepare(program)
+        await self._compile(pod, wanted, program)
         return observed.ImageHere(found.image_id, program, found)
+
+    async def _compile(
+        self, pod: ids.PodRef, wanted: desired.DesiredContainer, program: image.Program
+    ) -> None:
+        """Compile, and say so where it takes long."""
+        preparing = self._containers.prepare(program)
+        try:
+            async with asyncio.TaskGroup() as group:
+                telling = group.create_task(self._tell_compiling(pod, wanted))
+                await preparing
+                telling.cancel()
+        except* errors.NodeError as failures:
+            raise errors.only(failures) from failures
+
+    async def _tell_compiling(self, pod: ids.PodRef, wanted: desired.DesiredContainer) -> None:
+        await self._clock.sleep(_LONG_S)
+        said = f'Compiling image "{wanted.image}" for this machine, once for all its containers'
+        self._emit(pod, wanted, "Compiling", said)
 
     async def _image(self, pod: ids.PodRef, wanted: desired.DesiredContainer) -> image.Image:
         if wanted.pull_policy is not desired.PullPolicy.ALWAYS:
@@ -52,7 +81,9 @@ class Fetcher:
         self._emit(pod, wanted, "Pulling", f'Pulling image "{wanted.image}"')
         begun = self._clock.now()
         try:
-            found = await self._puller.pull(wanted.image)
+            found = await self._puller.pull(
+                wanted.image, progress=lambda done, total: self._progress(pod, done, total)
+            )
         except (errors.NotFound, errors.Retryable) as error:
             raise type(error)(
                 f'Back-off pulling image "{wanted.image}": {error.reason}: {error}',

@@ -56,6 +56,7 @@ class RegistryPuller:
         insecure_registries: `host:port` spoken to by plain HTTP; registries on
             loopback always are.
         parallel: how many blobs are fetched at a time.
+        timeouts: how long a registry may take.
         layer_most_bytes: an image with a larger layer is refused.
     """
 
@@ -65,10 +66,13 @@ class RegistryPuller:
         *,
         insecure_registries: Sequence[str] = (),
         parallel: int = 4,
+        timeouts: registry.Timeouts = registry.Timeouts(),
         layer_most_bytes: int = 2 << 30,
     ) -> None:
         self._store = store.Store(images_dir)
-        self._registry = registry.Registry(insecure=frozenset(insecure_registries))
+        self._registry = registry.Registry(
+            insecure=frozenset(insecure_registries), timeouts=timeouts
+        )
         self._slots = asyncio.Semaphore(parallel)
         self._layer_most_bytes = layer_most_bytes
         self._pulls: singleflight.SingleFlight[str, image.Image] = singleflight.SingleFlight()

@@ -9,6 +9,7 @@ does not cost a pod its back-off. Errors come out as ours, with the reference.
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,11 +29,7 @@ from wasm_node.agent.oci.store import Incoming, MismatchError
 
 Value = TypeVar("Value")
 
-_CONNECT_S = 10.0
-_SILENCE_S = 30.0
-_DOCUMENT_S = 60.0
 _KEEP_ALIVE_S = 15.0
-_SLOWEST_BYTES_PER_S = 32 << 10
 _TRIES = 4
 _RETRY_FIRST_S = 0.25
 _RETRY_MOST_S = 4.0
@@ -42,6 +39,24 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _ERROR_MOST_BYTES = 64 << 10
 _TOKEN_MOST_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Timeouts:
+    """
+    How long a registry may take, for each try.
+
+    Attributes:
+        connect_s: to accept a connection.
+        silence_s: between two pieces of an answer.
+        document_s: for a whole manifest, and for a blob's first byte.
+        slowest_bytes_per_s: a blob that comes more slowly is given up.
+    """
+
+    connect_s: float = 10.0
+    silence_s: float = 30.0
+    document_s: float = 60.0
+    slowest_bytes_per_s: int = 32 << 10
 
 
 class _PassingError(Exception):
@@ -55,15 +70,18 @@ class _PassingError(Exception):
 class Registry:
     """Asks registries; a context, as it owns its connections."""
 
-    def __init__(self, *, insecure: frozenset[str] = frozenset()) -> None:
+    def __init__(self, *, insecure: frozenset[str], timeouts: Timeouts) -> None:
         self._insecure = insecure
+        self._timeouts = timeouts
         self._tokens: dict[tuple[str, str], tuple[str, float]] = {}
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit_per_host=8, keepalive_timeout=_KEEP_ALIVE_S),
             timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=_CONNECT_S, sock_read=_SILENCE_S
+                total=None,
+                sock_connect=self._timeouts.connect_s,
+                sock_read=self._timeouts.silence_s,
             ),
             headers={
                 "User-Agent": f"wasm-node/{metadata.version('wasm-node')}",
@@ -107,7 +125,7 @@ class Registry:
     async def _document(self, at: Reference, wanted: str) -> bytes:
         accept = {"Accept": ", ".join(layouts.ACCEPTED)}
         async with (
-            asyncio.timeout(_DOCUMENT_S),
+            asyncio.timeout(self._timeouts.document_s),
             self._get(at, f"manifests/{wanted}", accept) as response,
         ):
             if response.status == 404:
@@ -130,9 +148,9 @@ class Registry:
         receive: Callable[[], Incoming],
         progress: Callable[[int], None],
     ) -> None:
-        limit_s = _DOCUMENT_S + wanted.size_bytes / _SLOWEST_BYTES_PER_S
+        slowest_s = wanted.size_bytes / self._timeouts.slowest_bytes_per_s
         async with (
-            asyncio.timeout(limit_s),
+            asyncio.timeout(self._timeouts.document_s + slowest_s),
             self._get(at, f"blobs/{wanted.digest}", {}) as response,
         ):
             await _check(response)
