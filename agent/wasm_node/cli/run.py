@@ -34,9 +34,7 @@ def run(args: argparse.Namespace) -> int:
     def read() -> manifests.Manifests:
         if manifest:
             return manifests.read(path)
-        return manifests.bare(
-            f"{manifests.FILE_SCHEME}{path.resolve()}", _name(path), tuple(args.args)
-        )
+        return manifests.bare(path, _name(path), tuple(args.args))
 
     return asyncio.run(
         laptop.run(

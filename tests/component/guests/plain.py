@@ -16,6 +16,7 @@ from typing import Any
 import wasmtime
 from wasmtime import component
 
+_COMPONENT = b"\0asm\x0d\0\1\0"
 _P1 = "wasi_snapshot_preview1"
 _TRAPPED = 134
 _NEVER_BEGAN = 125
@@ -41,8 +42,9 @@ def main() -> int:
         wasi.preopen_dir(*wanted.mount.split(":"))
     store.set_wasi(wasi)
     try:
-        start = _component if wanted.file.stem.startswith("component") else _module
-        begin = start(store, wanted.file)
+        binary = _binary(wanted.file)
+        start = _component if binary.startswith(_COMPONENT) else _module
+        begin = start(store, binary)
     except (wasmtime.WasmtimeError, KeyError) as error:
         print(error, file=sys.stderr)  # noqa: T201  # for the test to read
         return _NEVER_BEGAN
@@ -55,20 +57,25 @@ def main() -> int:
         return _TRAPPED
 
 
-def _module(store: wasmtime.Store, file: Path) -> Any:
+def _binary(file: Path) -> bytes:
+    content = file.read_bytes()
+    return content if content.startswith(b"\0asm") else bytes(wasmtime.wat2wasm(content))
+
+
+def _module(store: wasmtime.Store, binary: bytes) -> Any:
     linker = wasmtime.Linker(store.engine)
     linker.allow_shadowing = True
     linker.define_wasi()
     # wasmtime's own refuses the codes from 126 on
     linker.define_func(_P1, "proc_exit", wasmtime.FuncType([wasmtime.ValType.i32()], []), os._exit)
-    module = wasmtime.Module.from_file(store.engine, str(file))
+    module = wasmtime.Module(store.engine, binary)
     return linker.instantiate(store, module).exports(store)["_start"]
 
 
-def _component(store: wasmtime.Store, file: Path) -> Any:
+def _component(store: wasmtime.Store, binary: bytes) -> Any:
     linker = component.Linker(store.engine)
     linker.add_wasip2()
-    instance = linker.instantiate(store, component.Component.from_file(store.engine, str(file)))
+    instance = linker.instantiate(store, component.Component(store.engine, binary))
     command = instance.get_export_index(store, "wasi:cli/run@0.2.0")
     run = instance.get_export_index(store, "run", command)
     return instance.get_func(store, run) if run else None
