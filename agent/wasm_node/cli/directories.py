@@ -34,11 +34,11 @@ def default() -> Directories:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add `--state` and `--run-dir`, by which programs find each other."""
+    """Add `--state` and `--run`, by which programs find each other."""
     where = default()
     parser.add_argument(
         "--state", type=Path, default=where.state, metavar="DIR", help=f"default: {where.state}"
     )
     parser.add_argument(
-        "--run-dir", type=Path, default=where.run, metavar="DIR", help=f"default: {where.run}"
+        "--run", type=Path, default=where.run, metavar="DIR", help=f"default: {where.run}"
     )

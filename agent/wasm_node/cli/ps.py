@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
-    containers = client.RuntimeContainers(args.state, args.run_dir / layout.SOCKET)
+    containers = client.RuntimeContainers(args.state, args.run / layout.SOCKET)
     try:
         facts = asyncio.run(_listed(containers))
     except errors.Retryable as error:
@@ -62,12 +62,11 @@ def _left(state: Path) -> Iterator[observed.Fact]:
 def _row(state: Path, fact: observed.Fact, now: float) -> tuple[str, ...]:
     spec = spec_of(state, fact.id)
     name, namespace = (spec.pod_name, spec.pod_namespace) if spec else (fact.id.pod_uid, "?")
-    match fact:
-        case observed.Running():
-            tail = ("Running", _span(now - fact.started_at), str(fact.pid))
-        case observed.Ended():
-            code = f"Exited ({fact.exit.code}, {fact.exit.reason})"
-            tail = (code, _span(now - fact.finished_at), "-")
+    if isinstance(fact, observed.Running):
+        tail = ("Running", _span(now - fact.started_at), str(fact.pid))
+    else:
+        code = f"Exited ({fact.exit.code}, {fact.exit.reason})"
+        tail = (code, _span(now - fact.finished_at), "-")
     return (name, namespace, fact.id.container, str(fact.id.attempt), *tail)
 
 

@@ -7,6 +7,7 @@ file that exists is wasm; what is neither is looked up among the examples.
 
 import argparse
 import asyncio
+import logging
 from importlib import resources
 from pathlib import Path
 
@@ -24,6 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run until the pods have ended or Ctrl-C; return the guest's exit code."""
+    # What a person needs comes as events; the agent's own log is for us.
+    logging.basicConfig(level=logging.DEBUG if args.verbose else logging.CRITICAL)
     path = _find(args.target)
     manifest = path.suffix in (".yaml", ".yml", ".json")
     if manifest and args.args:

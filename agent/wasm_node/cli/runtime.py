@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """Replace this process; returns never."""
     wanted = settings.RuntimeSettings(
         state=args.state.absolute(),
-        run=args.run_dir.absolute(),
+        run=args.run.absolute(),
         logs=args.log_dir.absolute(),
         agent_uid=args.agent_uid,
         shutdown_grace_s=args.shutdown_grace,

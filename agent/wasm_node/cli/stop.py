@@ -1,5 +1,5 @@
 """
-`wasm-node stop POD`: end a pod's containers on this node, as `crictl stop` does.
+`wasm-node stop POD`: end a pod's containers on this node, as crictl would.
 
 The agent, if there is one, then does what the pod's restartPolicy says; to be
 rid of a pod, delete it in the API server.
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _stop(args: argparse.Namespace) -> int:
-    containers = client.RuntimeContainers(args.state, args.run_dir / layout.SOCKET)
+    containers = client.RuntimeContainers(args.state, args.run / layout.SOCKET)
     waiting = {
         each.id
         for each in await containers.listed()

@@ -6,4 +6,4 @@
     (i32.div_s (i32.const 1) (local.get $by)))
   (func $compute
     (drop (call $divide (i32.const 0))))
-  (func (export "_start") (call $compute)))
+  (func $_start (export "_start") (call $compute)))

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from wasm_node.agent import errors
 from wasm_node.agent.files import manifests
 from wasm_node.agent.model import desired, ids
 
@@ -51,6 +52,8 @@ class LocalPods:
 
     async def write(self, pod: ids.PodRef, status: Mapping[str, Any]) -> None:
         """Keep the status and wake who waits for it."""
+        if pod.uid not in self._wanted:
+            raise errors.NotFound(f"there is no pod {pod} any more", reason="NotFound")
         async with self._changed:
             self._statuses[pod.uid] = status
             self._changed.notify_all()
@@ -62,6 +65,10 @@ class LocalPods:
             if found is not None:
                 self._news.put_nowait(found.vanished())
             self._changed.notify_all()
+
+    def status(self, uid: ids.PodUid) -> Mapping[str, Any] | None:
+        """Return a pod's status, empty at first; None: there is no such pod."""
+        return self._statuses.get(uid, {}) if uid in self._wanted else None
 
     async def over(self, uid: ids.PodUid) -> Mapping[str, Any]:
         """Return the last status of a pod once it has ended or is removed."""

@@ -22,7 +22,9 @@ class ApiSink:
             # Strategic, so that conditions of others (readiness gates,
             # DisruptionTarget) stay: the list merges by type.
             await self._api.call("PATCH", path, body=body, content_type=client.STRATEGIC)
-        except client.Conflict as error:
+        except (client.Conflict, errors.BadInput) as error:
+            if "metadata.uid" not in str(error):  # "field is immutable": it is another pod's
+                raise
             raise errors.NotFound(f"pod {pod} is another one now", reason="NotFound") from error
 
     async def remove(self, pod: ids.PodRef) -> None:

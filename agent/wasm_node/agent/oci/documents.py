@@ -19,11 +19,15 @@ CONFIG_MOST_BYTES = 4 << 20
 
 _LAYERS_MOST = 512
 _ENTRIES_MOST = 1024
+_WORDS_MOST = 1000
 _SHA256 = re.compile(r"sha256:[a-f0-9]{64}")
 
 
 class UnusableError(Exception):
     """An image that no wasm node can use; the text says what it is."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(printable(why))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +83,12 @@ class ImageConfig:
     cmd: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
     working_dir: str
+
+
+def printable(text: str) -> str:
+    """Return words with a stranger's text in them, fit for an event."""
+    shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    return shown if len(shown) <= _WORDS_MOST else f"{shown[:_WORDS_MOST]}..."
 
 
 def parse(content: bytes) -> Document:

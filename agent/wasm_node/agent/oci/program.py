@@ -13,7 +13,7 @@ from pathlib import Path
 from wasm_node.agent import errors
 from wasm_node.agent.model import image
 from wasm_node.agent.model.ids import Digest
-from wasm_node.agent.oci import trees
+from wasm_node.agent.oci import documents, trees
 
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHOWN_MOST = 3
@@ -123,4 +123,5 @@ def _offer(root: trees.Directory) -> str:
 
 
 def _cannot(found: image.Image, why: str, reason: str) -> errors.BadInput:
-    return errors.BadInput(f"cannot run {found.reference}: {why}", reason=reason)
+    said = f"cannot run {found.reference}: {documents.printable(why)}"
+    return errors.BadInput(said, reason=reason)

@@ -31,6 +31,7 @@ from wasm_node.agent.oci import (
 from wasm_node.agent.oci.documents import Descriptor, UnusableError
 
 _Value = TypeVar("_Value")
+_TIMEOUTS = registry.Timeouts()
 Progress: TypeAlias = Callable[[int, int | None], None]
 
 
@@ -66,7 +67,7 @@ class RegistryPuller:
         *,
         insecure_registries: Sequence[str] = (),
         parallel: int = 4,
-        timeouts: registry.Timeouts = registry.Timeouts(),
+        timeouts: registry.Timeouts = _TIMEOUTS,
         layer_most_bytes: int = 2 << 30,
     ) -> None:
         self._store = store.Store(images_dir)

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import metadata
 from typing import Self, TypeVar
@@ -317,7 +318,7 @@ async def _said(response: aiohttp.ClientResponse) -> str:
         words = f"{first['code']}: {first.get('message') or ''}"
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return ""
-    return f" ({''.join(each if each.isprintable() else ' ' for each in words)[:300]})"
+    return f" ({documents.printable(words)})"
 
 
 def _retry_after_s(response: aiohttp.ClientResponse) -> float:
@@ -345,7 +346,9 @@ def _words(at: Reference, error: Exception) -> str:
         case aiohttp.ClientSSLError():
             return f"{at.host} cannot be spoken to by HTTPS: {error}"
         case aiohttp.ClientConnectorError():
-            return f"{at.host} cannot be reached: {error.os_error.strerror or error.os_error}"
+            number = error.os_error.errno
+            why = os.strerror(number) if number else str(error.os_error)
+            return f"{at.host} cannot be reached: {why}"
         case aiohttp.ClientPayloadError():
             return f"{at.host} ended in the middle of its answer"
         case _:

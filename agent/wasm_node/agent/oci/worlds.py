@@ -1,0 +1,63 @@
+"""
+Can a program run on a wasm node, as far as its header tells.
+
+For `wasm-node inspect`, before anything is compiled: names what is missing and
+what to do. The runtime's engine has the last word when it compiles. Pure.
+"""
+
+from wasm_node.agent.model.image import Kind
+from wasm_node.agent.oci.wasm_header import Interface
+
+_P1 = "wasi_snapshot_preview1"
+_P2_PACKAGES = ("cli", "clocks", "filesystem", "io", "random", "sockets")
+_RUN = "wasi:cli/run@0.2."
+_HTTP = "wasi:http/incoming-handler@"
+_JAVASCRIPT = ("wbg.", "__wbindgen", "gojs.")
+_SHOWN_MOST = 5
+
+
+def obstacle(kind: Kind, seen: Interface) -> str | None:
+    """Say why a program cannot run on a wasm node; None: nothing is seen."""
+    if kind is Kind.TEXT:
+        return None
+    return _module_obstacle(seen) if kind is Kind.MODULE else _component_obstacle(seen)
+
+
+def _module_obstacle(seen: Interface) -> str | None:
+    foreign = sorted({f"{module}.{name}" for module, name in seen.imports if module != _P1})
+    if any(each.startswith(_JAVASCRIPT) for each in foreign):
+        return (
+            f"it wants a JavaScript host (it imports {_some(foreign)}): build it for WASI "
+            "(cargo --target wasm32-wasip1, GOOS=wasip1)"
+        )
+    if foreign:
+        return f"it imports {_some(foreign)}, and a wasm node offers {_P1}"
+    if seen.complete and "_start" not in seen.exports:
+        return (
+            "it exports no _start, so it is a library and not a command: it exports "
+            f"{_some(seen.exports)}"
+        )
+    return None
+
+
+def _component_obstacle(seen: Interface) -> str | None:
+    foreign = [name for name, _ in seen.imports if not _offered(name)]
+    if any(each.startswith(_HTTP) for each in seen.exports):
+        return "it is an HTTP handler (wasi:http), which this node does not serve yet"
+    if foreign:
+        return (
+            f"it imports {_some(foreign)}, and a wasm node offers "
+            f"wasi:{{{','.join(_P2_PACKAGES)}}}@0.2"
+        )
+    if seen.complete and not any(each.startswith(_RUN) for each in seen.exports):
+        return f"it exports no {_RUN}x, so it is no command: it exports {_some(seen.exports)}"
+    return None
+
+
+def _offered(name: str) -> bool:
+    return any(name.startswith(f"wasi:{each}/") for each in _P2_PACKAGES) and "@0.2." in name
+
+
+def _some(names: tuple[str, ...] | list[str]) -> str:
+    more = f" and {len(names) - _SHOWN_MOST} more" if len(names) > _SHOWN_MOST else ""
+    return f"{', '.join(names[:_SHOWN_MOST]) or 'nothing'}{more}"
