@@ -174,7 +174,8 @@ class Reconciler:
         # NB: kept before the start, as a crash right after it must find them;
         # seen after it, as until then the attempt before has its own back-off.
         after = {**seen.containers, wanted.name: noted(seen.container(wanted.name))}
-        self._kept.save(pod.ref, dataclasses.replace(seen, containers=after))
+        kept = dataclasses.replace(seen, containers=after)
+        await asyncio.to_thread(self._kept.save, pod.ref, kept)
         try:
             running = await self._hands.starter.start(pod, wanted, here, action.attempt)
         except errors.NodeError as error:

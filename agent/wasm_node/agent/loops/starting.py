@@ -47,6 +47,7 @@ class Starter:
         """
         env = await self._environment(pod, wanted, here)
         program = await self._program(wanted, here, dict(env))
+        log = await asyncio.to_thread(self._logs.path, pod.ref, wanted.name, attempt)
         tree = here.found.tree
         spec = records.ContainerSpec(
             id=records.AttemptId(pod.ref.uid, wanted.name, attempt),
@@ -57,7 +58,7 @@ class Starter:
             argv=program.argv,
             env=env,
             mounts=() if tree is None else (records.Mount(str(tree), "/", read_only=True),),
-            log_path=str(self._logs.path(pod.ref, wanted.name, attempt)),
+            log_path=str(log),
             memory_limit_bytes=wanted.memory_limit_bytes,
             cpu_limit_millis=wanted.cpu_limit_millis,
         )

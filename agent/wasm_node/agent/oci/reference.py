@@ -78,6 +78,9 @@ def parse(text: str) -> Reference:
     Raises:
         BadInput: `InvalidImageName`; says which part is wrong.
     """
+    scheme, url, _ = text.partition("://")
+    if url:
+        raise _invalid(text, f"it is a name, not a URL: leave out '{scheme}://'")
     name, at, digest_text = text.partition("@")
     digest = _digest(text, digest_text) if at else None
     if _BARE_ID.fullmatch(name):

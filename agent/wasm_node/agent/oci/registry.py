@@ -30,6 +30,7 @@ from wasm_node.agent.oci.store import Incoming, MismatchError
 
 Value = TypeVar("Value")
 
+_USER_AGENT = f"wasm-node/{metadata.version('wasm-node')}"
 _KEEP_ALIVE_S = 15.0
 _TRIES = 4
 _RETRY_FIRST_S = 0.25
@@ -85,7 +86,7 @@ class Registry:
                 sock_read=self._timeouts.silence_s,
             ),
             headers={
-                "User-Agent": f"wasm-node/{metadata.version('wasm-node')}",
+                "User-Agent": _USER_AGENT,
                 "Accept-Encoding": "identity",
             },
             cookie_jar=aiohttp.DummyCookieJar(),
