@@ -39,7 +39,7 @@ test: venv lint  ## everything, with a real control plane (20 minutes warm)
 
 test-all: venv lint  ## test, and what takes long; writes docs/test-all.md
 	$(BIN)/python -m e2e.cluster build
-	$(BIN)/pytest -n 2 --dist loadgroup --report docs/test-all.md
+	$(BIN)/python -m e2e.report docs/test-all.md -n 2 --dist loadgroup
 
 cluster-up: venv  ## a real control plane, a registry and one wasm node, on loopback
 	@$(BIN)/python -m e2e.cluster up

@@ -1,0 +1,75 @@
+"""
+Run the tests and leave a dated result: what `make test-all` commits.
+
+    python -m e2e.report docs/test-all.md PYTEST-ARGUMENTS...
+
+The result is read from pytest's own JUnit file, not from what it printed.
+"""
+
+import collections
+import datetime as dt
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+_SLOWEST = 10
+
+
+def main(arguments: list[str]) -> int:
+    """Run pytest, write the report, return pytest's exit code."""
+    where, *words = arguments
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "junit.xml"
+        command = [sys.executable, "-m", "pytest", f"--junit-xml={file}", *words]
+        code = subprocess.run(command).returncode
+        root = ET.parse(file).getroot()  # noqa: S314  # pytest wrote it just now
+    Path(where).write_text(_report(list(root.iter("testcase")), words, code))
+    return code
+
+
+def _report(cases: list[ET.Element], words: Iterable[str], code: int) -> str:
+    rooms: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    for case in cases:
+        rooms[_room(case)][_outcome(case)] += 1
+    total = sum(rooms.values(), collections.Counter[str]())
+    slowest = sorted(cases, key=lambda case: -float(case.get("time", "0")))[:_SLOWEST]
+    today = dt.datetime.now(dt.UTC).date().isoformat()
+    lines = [
+        "# The last `make test-all`",
+        "",
+        f"{today}, Python {platform.python_version()}, {os.cpu_count()} cores: "
+        f"{'passed' if code == 0 else 'FAILED'}; {_counts(total)}.",
+        f"Command: `pytest {' '.join(words)}`.",
+        "",
+        "| room | result |",
+        "|---|---|",
+        *(f"| {room} | {_counts(counts)} |" for room, counts in sorted(rooms.items())),
+        "",
+        "| slowest | seconds |",
+        "|---|---|",
+        *(f"| `{case.get('name')}` | {float(case.get('time', '0')):.1f} |" for case in slowest),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _room(case: ET.Element) -> str:
+    parts = case.get("classname", "").split(".")
+    return "/".join(each for each in parts[:3] if each[:5] != "test_" and each[:4] != "Test")
+
+
+def _outcome(case: ET.Element) -> str:
+    found = [kind for kind in ("failure", "error", "skipped") if case.find(kind) is not None]
+    return found[0] if found else "passed"
+
+
+def _counts(counts: collections.Counter[str]) -> str:
+    return ", ".join(f"{number} {kind}" for kind, number in sorted(counts.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
