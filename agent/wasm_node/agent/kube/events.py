@@ -20,6 +20,8 @@ from wasm_node.agent.model import actions, ids, times
 log = logging.getLogger(__name__)
 
 _QUEUE = 5000
+_PAUSE_S = 1 / 50
+"""At most 50 a second, as a kubelet (eventRecordQPS): statuses come first."""
 _REMEMBERED = 4096
 _MESSAGE_BYTES = 1000
 
@@ -58,6 +60,7 @@ class ApiEvents:
                     await self._write(*self._queue.popleft())
                 except errors.NodeError as error:
                     log.debug("Dropped an event: %s", error)
+                await self._clock.sleep(_PAUSE_S)
             self._waiting.clear()
 
     async def _write(self, pod: ids.PodRef, event: actions.Event) -> None:

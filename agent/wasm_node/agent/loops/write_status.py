@@ -18,7 +18,7 @@ from wasm_node.agent.stores import pods
 log = logging.getLogger(__name__)
 
 _PARALLEL = 16
-_SETTLE_S = 0.1
+_SETTLE_S = 1.0
 """A pod just seen usually runs within this time: one write instead of two."""
 
 
