@@ -5,8 +5,9 @@ A full list also tells what is *not* there: an attempt that we took to be
 running and that the runtime does not know has ended without a witness.
 """
 
-import collections
-from collections.abc import Sequence
+import asyncio
+import functools
+from collections.abc import Mapping, Sequence
 
 from wasm_node.agent import interfaces
 from wasm_node.agent.model import ids, observed
@@ -23,27 +24,24 @@ async def follow(
     """Take in facts until cancelled."""
     async for news in containers.facts():
         if isinstance(news, observed.Running | observed.Ended):
-            _take(news, seen)
+            uid = ids.PodUid(news.id.pod_uid)
+            seen.change(uid, news.id.container, functools.partial(adopt.apply, fact=news))
         else:
-            _adopt(news, seen, kept, clock.now())
+            grouped = _by_pod(news)
+            new = [uid for uid in grouped if seen.get(uid) is None]
+            found = await asyncio.to_thread(lambda uids: {u: kept.load(u) for u in uids}, new)
+            for uid in set(seen) | set(grouped):
+                now = clock.now()
+                before = seen.get(uid) or found.get(uid) or observed.ObservedPod(started_at=now)
+                if not before.forgotten:
+                    seen.put(uid, adopt.whole(before, grouped.get(uid, ()), now=now))
             seen.listed.set()
 
 
-def _take(fact: observed.Fact, seen: pods.ObservedStore) -> None:
-    uid = ids.PodUid(fact.id.pod_uid)
-    seen.change(uid, fact.id.container, lambda before: adopt.apply(before, fact))
-
-
-def _adopt(
+def _by_pod(
     facts: Sequence[observed.Fact],
-    seen: pods.ObservedStore,
-    kept: checkpoint.Checkpoints,
-    now: float,
-) -> None:
-    grouped: dict[ids.PodUid, list[observed.Fact]] = collections.defaultdict(list)
+) -> Mapping[ids.PodUid, Sequence[observed.Fact]]:
+    grouped: dict[ids.PodUid, list[observed.Fact]] = {}
     for fact in facts:
-        grouped[ids.PodUid(fact.id.pod_uid)].append(fact)
-    for uid in set(seen) | set(grouped):
-        before = seen.get(uid) or kept.load(uid) or observed.ObservedPod(started_at=now)
-        if not before.forgotten:
-            seen.put(uid, adopt.whole(before, grouped[uid], now=now))
+        grouped.setdefault(ids.PodUid(fact.id.pod_uid), []).append(fact)
+    return grouped

@@ -15,7 +15,7 @@ from typing import assert_never
 from wasm_node.agent import errors, interfaces
 from wasm_node.agent.asynckit import keyed
 from wasm_node.agent.loops import ending, fetching, starting
-from wasm_node.agent.model import actions, desired, ids, observed
+from wasm_node.agent.model import actions, desired, ids, observed, times
 from wasm_node.agent.plan import adopt, restarts
 from wasm_node.agent.plan import pods as planning
 from wasm_node.agent.stores import checkpoint, pods
@@ -78,7 +78,7 @@ class Reconciler:
         await self._wanted.listed.wait()
         for uid in self._seen:
             if self._wanted.get(uid) is None:
-                ref = self._kept.reference(uid)
+                ref = await asyncio.to_thread(self._kept.reference, uid)
                 log.info("Pod %s is gone from its source: ending what is left of it", ref)
                 self._wanted.put(desired.orphan(ref))
 
@@ -88,7 +88,9 @@ class Reconciler:
             return
         seen = self._seen.get(uid)
         if seen is None:
-            seen = self._kept.load(uid) or observed.ObservedPod(started_at=self._clock.now())
+            # What runs was listed before; of this one only its source may know.
+            told = wanted.status.start_time
+            seen = observed.ObservedPod(times.unix(told) if told else self._clock.now())
             self._seen.put(uid, seen)
         if seen.forgotten:
             if wanted.gone:

@@ -189,7 +189,7 @@ def _refuse_by_name(manifest: Manifest) -> None:
         said = said or _REFUSED_LAYERS.get(each.media_type)
         if each.media_type.endswith("+encrypted"):
             said = said or "layout Q (an encrypted layer) is not read: push it unencrypted"
-        if each.media_type.endswith("+zstd"):
+        if each.media_type.endswith("zstd"):
             said = said or "its layers are compressed with zstd: build it with gzip"
         if "nondistributable" in each.media_type or ".foreign." in each.media_type:
             said = said or "its layers may not be fetched from a registry (a Windows image?)"

@@ -77,6 +77,9 @@ class RegistryPuller:
         self._slots = asyncio.Semaphore(parallel)
         self._layer_most_bytes = layer_most_bytes
         self._pulls: singleflight.SingleFlight[str, image.Image] = singleflight.SingleFlight()
+        self._looks: singleflight.SingleFlight[str, image.Image | None] = (
+            singleflight.SingleFlight()
+        )
         self._transfers: singleflight.SingleFlight[Digest, None] = singleflight.SingleFlight()
         self._unpackings: singleflight.SingleFlight[Digest, None] = singleflight.SingleFlight()
         self._listeners: dict[str, list[Progress]] = {}
@@ -108,12 +111,8 @@ class RegistryPuller:
     async def local(self, reference_text: str) -> image.Image | None:
         """See `interfaces.Puller`."""
         at = reference.parse(reference_text)
-        walk = _Walk(at, may_fetch=False, heard=_deaf)
-        try:
-            root = at.digest or await _blocking(self._store.pointed, str(at))
-            return await self._image(walk, root) if root is not None else None
-        except (_AbsentError, errors.BadInput, OSError):
-            return None
+        found = await self._looks.do(str(at), functools.partial(self._look, at))
+        return found and dataclasses.replace(found, reference=reference_text)
 
     def program(
         self, found: image.Image, command: Sequence[str], args: Sequence[str]
@@ -137,6 +136,15 @@ class RegistryPuller:
             self._kinds[found.module_digest] = _sniffed(found.reference, found.module)
         return self._kinds[found.module_digest]
 
+    async def _look(self, at: reference.Reference) -> image.Image | None:
+        try:
+            root = at.digest or await _blocking(self._store.pointed, str(at))
+            if root is None:
+                return None
+            return await self._image(_Walk(at, may_fetch=False, heard=_deaf), root)
+        except (_AbsentError, errors.BadInput, OSError):
+            return None
+
     async def _pull(self, at: reference.Reference) -> image.Image:
         def tell(done: int, total: int | None) -> None:
             for each in self._listeners.get(str(at), ()):
@@ -149,6 +157,11 @@ class RegistryPuller:
         except OSError as error:
             raise errors.Retryable(
                 f"cannot pull {at.text}: it cannot be kept on disk: {error.strerror or error}",
+                reason="ErrImagePull",
+            ) from error
+        except _AbsentError as error:
+            raise errors.Retryable(
+                f"cannot pull {at.text}: a part of it was removed from this node meanwhile",
                 reason="ErrImagePull",
             ) from error
         return found

@@ -11,8 +11,7 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
-import json
-import os
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import metadata
 from typing import Self, TypeVar
@@ -24,7 +23,7 @@ import yarl
 from wasm_node.agent import errors
 from wasm_node.agent.asynckit import threads
 from wasm_node.agent.asynckit.backoff import Backoff
-from wasm_node.agent.oci import challenges, documents, layouts
+from wasm_node.agent.oci import answers, challenges, documents, layouts
 from wasm_node.agent.oci.reference import Reference
 from wasm_node.agent.oci.store import Incoming, MismatchError
 
@@ -37,8 +36,6 @@ _RETRY_FIRST_S = 0.25
 _RETRY_MOST_S = 4.0
 _RETRY_AFTER_MOST_S = 10.0
 _REDIRECTS_MOST = 6
-_REDIRECTS = (301, 302, 303, 307, 308)
-_ERROR_MOST_BYTES = 64 << 10
 _TOKEN_MOST_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 20
 
@@ -61,14 +58,6 @@ class Timeouts:
     slowest_bytes_per_s: int = 32 << 10
 
 
-class _PassingError(Exception):
-    """Worth another try; `wait_s` is what the registry asked for."""
-
-    def __init__(self, why: str, wait_s: float = 0.0) -> None:
-        super().__init__(why)
-        self.wait_s = wait_s
-
-
 class Registry:
     """Asks registries; a context, as it owns its connections."""
 
@@ -78,8 +67,11 @@ class Registry:
         self._tokens: dict[tuple[str, str], tuple[str, float]] = {}
 
     async def __aenter__(self) -> Self:
+        trusted = await threads.finish(ssl.create_default_context)  # SSL_CERT_FILE as of now
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit_per_host=8, keepalive_timeout=_KEEP_ALIVE_S),
+            connector=aiohttp.TCPConnector(
+                ssl=trusted, limit_per_host=8, keepalive_timeout=_KEEP_ALIVE_S
+            ),
             timeout=aiohttp.ClientTimeout(
                 total=None,
                 sock_connect=self._timeouts.connect_s,
@@ -131,10 +123,10 @@ class Registry:
             self._get(at, f"manifests/{wanted}", accept) as response,
         ):
             if response.status == 404:
-                said = await _said(response)
+                said = await answers.said(response)
                 raise _failure(errors.NotFound, at, f"{at.host} has no {_name(at, wanted)}{said}")
-            await _check(response)
-            content = await _read(response, documents.MANIFEST_MOST_BYTES)
+            await answers.check(response)
+            content = await answers.read(response, documents.MANIFEST_MOST_BYTES)
             if content is None:
                 raise _failure(
                     errors.Retryable,
@@ -155,7 +147,7 @@ class Registry:
             asyncio.timeout(self._timeouts.document_s + slowest_s),
             self._get(at, f"blobs/{wanted.digest}", {}) as response,
         ):
-            await _check(response)
+            await answers.check(response)
             announced = response.content_length
             if announced is not None and announced != wanted.size_bytes:
                 raise MismatchError(f"{announced} bytes, and its manifest says {wanted.size_bytes}")
@@ -173,7 +165,7 @@ class Registry:
                 return await attempt()
             except MismatchError as error:
                 raise _failure(errors.Retryable, at, f"{at.host} sent {error}") from error
-            except _PassingError as error:
+            except answers.PassingError as error:
                 if not left or error.wait_s > _RETRY_AFTER_MOST_S:
                     raise _failure(errors.Retryable, at, str(error)) from error
                 await asyncio.sleep(max(error.wait_s, backoff.next_s()))
@@ -182,8 +174,8 @@ class Registry:
                     errors.Retryable, at, f"{at.host} is too slow: gave up waiting for it"
                 ) from error
             except aiohttp.ClientError as error:
-                if not left or _is_final(error):
-                    raise _failure(errors.Retryable, at, _words(at, error)) from error
+                if not left or answers.is_final(error):
+                    raise _failure(errors.Retryable, at, answers.words(at.host, error)) from error
                 await asyncio.sleep(backoff.next_s())
             except OSError as error:
                 why = f"it cannot be kept on disk: {error.strerror or error}"
@@ -215,9 +207,9 @@ class Registry:
             response = await stack.enter_async_context(
                 self._session.get(url, headers=headers, allow_redirects=False)
             )
-            if response.status not in _REDIRECTS:
+            if response.status not in answers.REDIRECTS:
                 return response
-            target = _redirected(response)
+            target = answers.redirected(response)
             if target is None or (url.scheme == "https" and target.scheme != "https"):
                 raise _failure(
                     errors.Retryable, at, f"{url.host} redirects to a place that is not safe"
@@ -233,7 +225,7 @@ class Registry:
         wanted = challenges.bearer(
             response.headers.getall("WWW-Authenticate", []), f"repository:{at.path}:pull"
         )
-        said = await _said(response)
+        said = await answers.said(response)
         if wanted is None:
             raise _failure(
                 errors.Retryable, at, f"{at.host} wants credentials, and none are known here{said}"
@@ -249,8 +241,8 @@ class Registry:
             answer = await self._follow(stack, at, url, {})
             if answer.status in {400, 401, 403}:
                 raise _denied(at)
-            await _check(answer)
-            content = await _read(answer, _TOKEN_MOST_BYTES)
+            await answers.check(answer)
+            content = await answers.read(answer, _TOKEN_MOST_BYTES)
         token = challenges.token(content or b"")
         if token is None:
             raise _failure(errors.Retryable, at, f"{url.host} answered without a token")
@@ -282,78 +274,6 @@ async def _pour(
     await threads.finish(functools.partial(incoming.write, bytes(pending)))
     await threads.finish(incoming.commit)
     progress(received)
-
-
-async def _read(response: aiohttp.ClientResponse, most_bytes: int) -> bytes | None:
-    """Return a body; None: it is larger than it may be."""
-    content = bytearray()
-    async for chunk in response.content.iter_any():
-        content += chunk
-        if len(content) > most_bytes:
-            return None
-    return bytes(content)
-
-
-async def _check(response: aiohttp.ClientResponse) -> None:
-    """Raise what a status other than 200 means."""
-    status, host = response.status, response.url.host
-    if status == 200:
-        return
-    said = await _said(response)
-    if status == 429 or status >= 500:
-        raise _PassingError(f"{host} answered {status}{said}", _retry_after_s(response))
-    if status in {401, 403}:
-        raise _PassingError(
-            f"{host} denies it ({status}{said}): it may not exist, or wants credentials, "
-            "and none are known here",
-            wait_s=float("inf"),
-        )
-    raise _PassingError(f"{host} answered {status}{said}", wait_s=float("inf"))
-
-
-async def _said(response: aiohttp.ClientResponse) -> str:
-    """Return a registry's own words on a failure, shortened, or nothing."""
-    content = await _read(response, _ERROR_MOST_BYTES)
-    try:
-        first = json.loads(content or b"")["errors"][0]
-        words = f"{first['code']}: {first.get('message') or ''}"
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-        return ""
-    return f" ({documents.printable(words)})"
-
-
-def _retry_after_s(response: aiohttp.ClientResponse) -> float:
-    value = response.headers.get("Retry-After", "")
-    return float(value) if value.isascii() and value.isdigit() else 0.0
-
-
-def _redirected(response: aiohttp.ClientResponse) -> yarl.URL | None:
-    try:
-        target = response.url.join(yarl.URL(response.headers["Location"]))
-        return target if target.scheme in {"http", "https"} and target.host else None
-    except (KeyError, ValueError):
-        return None
-
-
-def _is_final(error: Exception) -> bool:
-    """Say whether another try is in vain: a wrong certificate, a bad URL."""
-    return isinstance(error, aiohttp.ClientSSLError | aiohttp.InvalidURL)
-
-
-def _words(at: Reference, error: Exception) -> str:
-    match error:
-        case aiohttp.ClientConnectorDNSError():
-            return f"there is no host {at.host}: {error.os_error.strerror}"
-        case aiohttp.ClientSSLError():
-            return f"{at.host} cannot be spoken to by HTTPS: {error}"
-        case aiohttp.ClientConnectorError():
-            number = error.os_error.errno
-            why = os.strerror(number) if number else str(error.os_error)
-            return f"{at.host} cannot be reached: {why}"
-        case aiohttp.ClientPayloadError():
-            return f"{at.host} ended in the middle of its answer"
-        case _:
-            return f"{at.host} failed: {str(error) or type(error).__name__}"
 
 
 def _name(at: Reference, wanted: str) -> str:

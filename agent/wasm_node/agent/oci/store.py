@@ -231,7 +231,7 @@ class Incoming:
             raise MismatchError(f"{self._received} bytes of the {self._size_bytes} announced")
         actual = f"sha256:{self._hasher.hexdigest()}"
         if actual != self._digest:
-            raise MismatchError(f"bytes with the digest {actual}")
+            raise MismatchError(f"bytes with the digest {actual} for {self._digest}")
         self._file.flush()
         self._store.adopt(self._digest, self._path)
 

@@ -1,0 +1,113 @@
+"""A Containers that runs nothing and ends what it is told to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from wasm_node.agent import errors
+from wasm_node.agent.model import ids, image, observed
+from wasm_node.protocol import records
+from wasm_node.protocol.records import EndedBy
+
+
+class FakeContainers:
+    """
+    Remembers what was asked; attempts run until stopped or `end`ed.
+
+    Attributes:
+        away: every call fails as if the runtime were gone.
+        cannot_prepare: by digest, what prepare raises.
+        specs: of every attempt started, in order.
+        prepared: digests, in order.
+        stops: attempt and grace of every stop, in order.
+        forgotten: pods, in order.
+    """
+
+    def __init__(self) -> None:
+        self.away = False
+        self.cannot_prepare: dict[str, errors.NodeError] = {}
+        self.specs: list[records.ContainerSpec] = []
+        self.prepared: list[str] = []
+        self.stops: list[tuple[records.AttemptId, float]] = []
+        self.forgotten: list[ids.PodUid] = []
+        self._now = 1_000_000_000_000_000_000
+        self._running: dict[records.AttemptId, observed.Running] = {}
+        self._all: dict[records.AttemptId, observed.Fact] = {}
+        self._readers: list[asyncio.Queue[Sequence[observed.Fact] | observed.Fact]] = []
+
+    async def prepare(self, program: image.Program) -> None:
+        """Remember it, or raise what was set for its digest."""
+        self._here()
+        if program.digest in self.cannot_prepare:
+            raise self.cannot_prepare[program.digest]
+        self.prepared.append(program.digest)
+
+    async def start(self, spec: records.ContainerSpec) -> observed.Running:
+        """Have it run until it is ended from outside."""
+        self._here()
+        if spec.module_digest in self.cannot_prepare:
+            raise self.cannot_prepare[spec.module_digest]
+        if spec.id not in self._running:
+            self.specs.append(spec)
+            running = observed.Running(spec.id, len(self.specs), self._tick() / 1e9)
+            self._running[spec.id] = running
+            self._tell(running)
+        return self._running[spec.id]
+
+    async def stop(self, attempt: records.AttemptId, *, grace_s: float) -> None:
+        """End it at once, as a stop; a grace is not used up."""
+        self._here()
+        self.stops.append((attempt, grace_s))
+        if isinstance(self._all.get(attempt), observed.Running):
+            self.end(attempt, 143, EndedBy.STOP, "Error")
+
+    async def forget(self, pod: ids.PodUid) -> None:
+        """Drop what has ended."""
+        self._here()
+        for fact in self._all.values():
+            if fact.id.pod_uid == pod and isinstance(fact, observed.Running):
+                text = f"cannot forget pod {pod}: a container of it still runs"
+                raise errors.Retryable(text, reason="PodStillRunning")
+        self.forgotten.append(pod)
+        for kept in (self._all, self._running):
+            for each in [each for each in kept if each.pod_uid == pod]:
+                del kept[each]
+
+    async def facts(self) -> AsyncIterator[Sequence[observed.Fact] | observed.Fact]:
+        """Yield all facts, then changes; a list again after `reconnect`."""
+        queue: asyncio.Queue[Sequence[observed.Fact] | observed.Fact] = asyncio.Queue()
+        queue.put_nowait(list(self._all.values()))
+        self._readers.append(queue)
+        while True:
+            yield await queue.get()
+
+    def end(
+        self,
+        attempt: records.AttemptId,
+        code: int,
+        ended_by: EndedBy = EndedBy.ITSELF,
+        reason: str = "",
+        message: str = "",
+    ) -> None:
+        """Have a running attempt end so."""
+        started = int(self._running[attempt].started_at * 1e9)
+        why = reason or ("Error" if code else "Completed")
+        record = records.ExitRecord(code, ended_by, why, message, started, self._tick())
+        self._tell(observed.Ended(attempt, record))
+
+    def reconnect(self) -> None:
+        """Have every reader of facts get a full list."""
+        for queue in self._readers:
+            queue.put_nowait(list(self._all.values()))
+
+    def _tell(self, fact: observed.Fact) -> None:
+        self._all[fact.id] = fact
+        for queue in self._readers:
+            queue.put_nowait(fact)
+
+    def _here(self) -> None:
+        if self.away:
+            raise errors.Retryable("cannot reach the runtime: away", reason="RuntimeUnavailable")
+
+    def _tick(self) -> int:
+        self._now += 1_000_000
+        return self._now

@@ -1,0 +1,260 @@
+"""The engine's loops together, over fakes: what no table of a plan can show."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes import cluster
+from tests.fakes.containers import FakeContainers
+from tests.fakes.log_store import FakeLogStore
+from tests.fakes.puller import FakePuller
+from wasm_node.agent import engine, statedir
+from wasm_node.agent.asynckit import clock
+from wasm_node.agent.files import localpods, manifests
+from wasm_node.agent.model import desired, environment, ids, image, parsing
+from wasm_node.protocol import records
+
+PLACE = environment.Place("wasm-a", "10.0.0.1", "10.0.0.2", 2000, 2**30)
+HELLO = image.Image(
+    "hello:1", "r/hello@sha256:1", "A", 9, Path("/hello.wasm"), ids.Digest("sha256:1"), None
+)
+
+
+def pod(name: str = "p", **spec: Any) -> desired.DesiredPod:
+    """Return a pod of one container."""
+    container = {"name": "main", "image": "hello:1"}
+    return parsing.pod(
+        {
+            "metadata": {"name": name, "namespace": "default", "uid": f"uid-{name}"},
+            "spec": {"containers": [container], "restartPolicy": "Never", **spec},
+        }
+    )
+
+
+def attempt(name: str = "p", number: int = 0) -> records.AttemptId:
+    """Return the id of an attempt of such a pod."""
+    return records.AttemptId(f"uid-{name}", "main", number)
+
+
+class Bed:
+    """Everything around an engine; engines come and go over it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.pods = localpods.LocalPods()
+        self.events = cluster.FakeEvents()
+        self.puller = FakePuller({"hello:1": HELLO})
+        self.containers = FakeContainers()
+        self.logs = FakeLogStore()
+        self.ended: list[records.AttemptId] = []
+        self.directory = statedir.StateDir(
+            directory / "state", directory / "run", directory / "logs"
+        )
+        self.directory.make()
+
+    def apply(self, *wanted: desired.DesiredPod) -> None:
+        """Want these pods."""
+        self.pods.apply(manifests.Manifests(wanted, {}))
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[engine.PodEngine]:
+        """Run an engine for the length of the context."""
+        outside = engine.Outside(
+            source=self.pods,
+            sink=self.pods,
+            events=self.events,
+            puller=self.puller,
+            containers=self.containers,
+            logs=self.logs,
+            clock=clock.SystemClock(),
+            progress=lambda *_: None,
+            ended=lambda _, which: self.ended.append(which),
+        )
+        made = engine.PodEngine(outside, self.directory, PLACE)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(made.run())
+            yield made
+            task.cancel()
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        """Return once it holds."""
+        while not condition():
+            await asyncio.sleep(0.001)
+
+    def container(self, name: str = "p") -> dict[str, Any]:
+        """Return the container's status as written last; empty before."""
+        status = self.pods.status(ids.pod_uid(f"uid-{name}")) or {}
+        statuses: Sequence[dict[str, Any]] = status.get("containerStatuses", ())
+        return dict(statuses[0]) if statuses else {}
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Bed:
+    """Give an empty bed."""
+    return Bed(tmp_path)
+
+
+async def test_a_pod_runs_and_ends(bed: Bed) -> None:
+    """From manifest to exit code: pulled, started, reported with its image."""
+    bed.apply(pod())
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("state", {}).get("running"))
+        bed.containers.end(attempt(), 42)
+        status = await bed.pods.over(ids.pod_uid("uid-p"))
+
+    terminated = bed.container()["state"]["terminated"]
+    assert ("Failed", 42, "Error") == (
+        status["phase"], terminated["exitCode"], terminated["reason"]
+    )  # fmt: skip
+    assert bed.container()["imageID"] == "r/hello@sha256:1"
+    assert ["Pulling", "Pulled", "Started"] == bed.events.reasons()
+    assert attempt() in bed.ended
+
+
+async def test_a_new_agent_adopts_what_runs(bed: Bed) -> None:
+    """After a restart the same attempt goes on: no start, no count, no loss."""
+    wanted = pod(restartPolicy="Always")
+    bed.apply(wanted)
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("ready"))
+    before = bed.container()
+
+    bed.pods = localpods.LocalPods()
+    bed.apply(wanted)
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("ready"))
+
+    assert before == bed.container()
+    assert len(bed.containers.specs) == 1
+
+
+async def test_an_end_while_no_agent_ran_is_reported(bed: Bed) -> None:
+    """What ended meanwhile is told with its own code, and not run again."""
+    bed.apply(pod())
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("ready"))
+    bed.containers.end(attempt(), 7)
+
+    bed.pods = localpods.LocalPods()
+    bed.apply(pod())
+    async with bed.running():
+        status = await bed.pods.over(ids.pod_uid("uid-p"))
+
+    assert "Failed" == status["phase"]
+    assert bed.container()["state"]["terminated"]["exitCode"] == 7
+    assert len(bed.containers.specs) == 1
+
+
+async def test_a_restart_is_a_new_attempt(bed: Bed) -> None:
+    """A failed container of an Always pod starts again, counted once."""
+    bed.apply(pod(restartPolicy="Always"))
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("ready"))
+        bed.containers.end(attempt(), 3)
+        await bed.until(lambda: bed.container().get("restartCount") == 1)
+
+    last = bed.container()["lastState"]["terminated"]
+    assert (3, "wasmtime://uid-p/main/0") == (last["exitCode"], last["containerID"])
+
+
+async def test_nothing_starts_before_the_runtime_was_heard(bed: Bed) -> None:
+    """A pod that may be running already is not started on a guess."""
+    gate = asyncio.Event()
+    facts = bed.containers.facts
+
+    async def late() -> AsyncIterator[Any]:
+        await gate.wait()
+        async for each in facts():
+            yield each
+
+    bed.containers.facts = late  # type: ignore[method-assign]  # a runtime that is late
+    bed.apply(pod())
+    async with bed.running() as made:
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert (False, []) == (made.adopted, bed.containers.specs)
+        gate.set()
+        await bed.until(lambda: bed.containers.specs)
+
+
+async def test_a_deletion_does_not_wait_for_a_pull(bed: Bed) -> None:
+    """A pod deleted while its image is on its way is gone at once."""
+    never = asyncio.Event()
+
+    async def pull(*_: object, **__: object) -> image.Image:
+        await never.wait()
+        raise AssertionError
+
+    bed.puller.pull = pull  # type: ignore[method-assign]  # a registry that stalls
+    bed.apply(pod())
+    async with bed.running():
+        await bed.until(lambda: "Pulling" in bed.events.reasons())
+        bed.pods.delete(ids.pod_uid("uid-p"), grace_s=30)
+        await bed.pods.removed(ids.pod_uid("uid-p"))
+
+    assert bed.containers.specs == []
+
+
+async def test_a_deleted_pod_leaves_nothing(bed: Bed) -> None:
+    """Stopped, reported, removed, forgotten: records, logs and directory."""
+    bed.apply(pod(terminationGracePeriodSeconds=5))
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("ready"))
+        assert bed.directory.pod("uid-p").exists()
+        bed.pods.delete(ids.pod_uid("uid-p"))
+        await bed.pods.removed(ids.pod_uid("uid-p"))
+        await bed.until(lambda: not bed.directory.pod("uid-p").exists())
+
+    assert [(attempt(), 5.0)] == bed.containers.stops
+    assert ["uid-p"] == bed.containers.forgotten
+    assert ["uid-p"] == [each.uid for each in bed.logs.removed]
+
+
+async def test_what_its_source_no_longer_knows_is_ended(bed: Bed) -> None:
+    """A pod that vanished while no agent ran is stopped and cleaned up."""
+    bed.apply(pod(restartPolicy="Always"))
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("ready"))
+
+    bed.pods = localpods.LocalPods()
+    async with bed.running():
+        await bed.until(lambda: bed.containers.forgotten)
+
+    assert [(attempt(), 0.0)] == bed.containers.stops
+
+
+async def test_a_runtime_that_is_away_is_waited_for(bed: Bed) -> None:
+    """No crash and no loss: the container waits with the reason."""
+    bed.containers.away = True
+    bed.apply(pod())
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("state", {}).get("waiting", {}).get("message"))
+
+    assert bed.container()["state"]["waiting"]["reason"] == "RuntimeUnavailable"
+
+
+async def test_a_pod_that_cannot_run_here_waits_and_says_why(bed: Bed) -> None:
+    """An unsupported field starts nothing and fails nothing."""
+    bed.apply(pod(hostNetwork=True))
+    async with bed.running():
+        await bed.until(bed.container)
+
+    assert bed.container()["state"]["waiting"]["reason"] == "UnsupportedPodSpec"
+    assert ["UnsupportedPodSpec"] == sorted(set(bed.events.reasons()))
+    assert bed.containers.specs == []
+
+
+async def test_a_wrong_image_waits_and_its_neighbour_runs(bed: Bed) -> None:
+    """One pod's trouble is one pod's."""
+    wrong = pod("wrong", containers=[{"name": "main", "image": "nosuch:1"}])
+    bed.apply(wrong, pod())
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("ready"))
+        await bed.until(lambda: "message" in bed.container("wrong").get("state", {})["waiting"])
+
+    waiting = bed.container("wrong")["state"]["waiting"]
+    assert waiting["reason"] == "ImagePullBackOff"
+    assert "nosuch:1" in waiting["message"]
