@@ -24,6 +24,19 @@ class Retryable(NodeError):
     """The world was not ready: the same call may go through later."""
 
 
+class Throttled(Retryable):
+    """
+    The other side asks for a pause.
+
+    Attributes:
+        after_s: how long, in seconds.
+    """
+
+    def __init__(self, message: str, *, reason: str, after_s: float) -> None:
+        super().__init__(message, reason=reason)
+        self.after_s = after_s
+
+
 class NotFound(NodeError):
     """The thing named does not exist (yet)."""
 

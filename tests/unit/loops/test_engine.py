@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -258,3 +259,22 @@ async def test_a_wrong_image_waits_and_its_neighbour_runs(bed: Bed) -> None:
     waiting = bed.container("wrong")["state"]["waiting"]
     assert waiting["reason"] == "ImagePullBackOff"
     assert "nosuch:1" in waiting["message"]
+
+
+async def test_a_bug_with_one_pod_is_that_pods(bed: Bed) -> None:
+    """An exception that nobody expected neither ends the node nor its others."""
+    program = bed.puller.program
+
+    def broken(found: image.Image, *rest: Any) -> image.Program:
+        if found.reference == "broken:1":
+            raise ZeroDivisionError
+        return program(found, *rest)
+
+    bed.puller.program = broken  # type: ignore[method-assign]  # a bug of ours
+    bed.puller.images["broken:1"] = dataclasses.replace(HELLO, reference="broken:1")
+    bed.apply(pod("broken", containers=[{"name": "main", "image": "broken:1"}]), pod())
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("ready"))
+        await bed.until(lambda: "message" in bed.container("broken").get("state", {})["waiting"])
+
+    assert bed.container("broken")["state"]["waiting"]["reason"] == "InternalError"

@@ -37,14 +37,6 @@ class Conflict(errors.NodeError):
     """409: the object exists already, or is not the one that was meant."""
 
 
-class Throttled(errors.Retryable):
-    """429: the API server asks for a pause of `after_s` seconds."""
-
-    def __init__(self, message: str, *, after_s: float) -> None:
-        super().__init__(message, reason="TooManyRequests")
-        self.after_s = after_s
-
-
 class Api:
     """Calls and streams; one per program, used as a context manager."""
 
@@ -62,7 +54,7 @@ class Api:
             BadInput: the kubeconfig cannot be used.
         """
         configuration = client.Configuration()
-        # NB: with it on, each request reads ~/.netrc: a tenth of the agent's time.
+        # NB: with it on, each request reads ~/.netrc: a tenth of our time.
         configuration.client_session_kwargs = {"trust_env": False}
         try:
             await config.load_kube_config(
@@ -167,6 +159,7 @@ def _error(method: str, path: str, answer: aiohttp.ClientResponse, raw: bytes) -
             return errors.BadInput(message, reason=reason)
         case 429:
             after = answer.headers.get("Retry-After", "1")
-            return Throttled(message, after_s=float(after) if after.isdigit() else 1.0)
+            after_s = float(after) if after.isdigit() else 1.0
+            return errors.Throttled(message, reason=reason, after_s=after_s)
         case _:
             return errors.Retryable(message, reason=reason)

@@ -85,7 +85,7 @@ class Fetcher:
                 wanted.image, progress=lambda done, total: self._progress(pod, done, total)
             )
         except (errors.NotFound, errors.Retryable) as error:
-            raise type(error)(
+            raise errors.Retryable(
                 f'Back-off pulling image "{wanted.image}": {error.reason}: {error}',
                 reason="ImagePullBackOff",
             ) from error

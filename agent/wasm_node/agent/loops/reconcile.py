@@ -106,6 +106,9 @@ class Reconciler:
         except errors.NodeError as error:
             log.warning("Pod %s: %s", wanted.ref, error)
             self._workers.poke_later(uid, _RETRY_S)
+        except Exception:  # one pod's trouble, a full disk or a bug, is not the node's
+            log.exception("Pod %s: cannot go on; trying again", wanted.ref)
+            self._workers.poke_later(uid, _RETRY_S)
 
     async def _perform(self, pod: desired.DesiredPod, action: actions.Action) -> None:
         match action:
@@ -154,6 +157,10 @@ class Reconciler:
             here = await self._hands.fetcher.fetch(pod.ref, wanted)
         except errors.NodeError as error:
             self._failed(pod, wanted, error)
+        except Exception as error:  # as above
+            log.exception("Pod %s, container %s", pod.ref, wanted.name)
+            text = f"wasm-node failed: {error!r}"
+            self._failed(pod, wanted, errors.GaveUp(text, reason="InternalError"))
         else:
             self._seen.change(
                 pod.ref.uid, wanted.name, lambda seen: dataclasses.replace(seen, image=here)

@@ -94,6 +94,7 @@ class StatusWriter:
         except errors.NodeError as error:
             pause = self._pauses.setdefault(uid, backoff.Backoff(first_s=0.5, most_s=10.0))
             log.warning("Writing the status of a pod: %s", error)
-            self._workers.poke_later(uid, pause.next_s())
+            wait_s = error.after_s if isinstance(error, errors.Throttled) else pause.next_s()
+            self._workers.poke_later(uid, wait_s)
         else:
             self._pauses.pop(uid, None)

@@ -47,16 +47,16 @@ async def check(response: aiohttp.ClientResponse) -> None:
     status, host = response.status, response.url.host
     if status == 200:
         return
-    said = await said(response)
+    why = await said(response)
     if status == 429 or status >= 500:
-        raise PassingError(f"{host} answered {status}{said}", _retry_after_s(response))
+        raise PassingError(f"{host} answered {status}{why}", _retry_after_s(response))
     if status in {401, 403}:
         raise PassingError(
-            f"{host} denies it ({status}{said}): it may not exist, or wants credentials, "
+            f"{host} denies it ({status}{why}): it may not exist, or wants credentials, "
             "and none are known here",
             wait_s=_NEVER,
         )
-    raise PassingError(f"{host} answered {status}{said}", wait_s=_NEVER)
+    raise PassingError(f"{host} answered {status}{why}", wait_s=_NEVER)
 
 
 async def said(response: aiohttp.ClientResponse) -> str:

@@ -151,7 +151,7 @@ class Registry:
             announced = response.content_length
             if announced is not None and announced != wanted.size_bytes:
                 raise MismatchError(f"{announced} bytes, and its manifest says {wanted.size_bytes}")
-            incoming = await threads.finish(receive)
+            incoming = receive()
             try:
                 await _pour(response, incoming, progress)
             finally:
@@ -230,14 +230,14 @@ class Registry:
             raise _failure(
                 errors.Retryable, at, f"{at.host} wants credentials, and none are known here{said}"
             )
-        if not challenges.is_safe_realm(wanted.realm, plain_registry=self._is_plain(at)):
-            raise _failure(
-                errors.Retryable,
-                at,
-                f"{at.host} wants a token from {wanted.realm!r}, which is not HTTPS",
-            )
-        async with contextlib.AsyncExitStack() as stack:
+        try:
+            if not challenges.is_safe_realm(wanted.realm, plain_registry=self._is_plain(at)):
+                raise ValueError("it is not HTTPS")
             url = yarl.URL(wanted.realm).update_query(wanted.query())
+        except ValueError as error:
+            why = f"{at.host} wants a token from {wanted.realm!r}: {error}"
+            raise _failure(errors.Retryable, at, why) from error
+        async with contextlib.AsyncExitStack() as stack:
             answer = await self._follow(stack, at, url, {})
             if answer.status in {400, 401, 403}:
                 raise _denied(at)

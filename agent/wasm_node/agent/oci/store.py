@@ -17,7 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from wasm_node.agent.model.ids import Digest
 from wasm_node.agent.oci import trees
@@ -188,7 +188,7 @@ class Incoming:
     """
     A blob on its way in: checked while it is written, never too long.
 
-    Nothing is left unless `commit` was called.
+    Nothing is left unless `commit` was called. Making one touches no disk.
     """
 
     def __init__(self, store: Store, digest: Digest, size_bytes: int) -> None:
@@ -196,10 +196,10 @@ class Incoming:
         self._digest = digest
         self._size_bytes = size_bytes
         self._stack = contextlib.ExitStack()
-        self._path = self._stack.enter_context(store.partial()) / "blob"
-        self._file = self._stack.enter_context(self._path.open("xb"))
         self._hasher = hashlib.sha256()
         self._received = 0
+        self._path = Path()
+        self._file: BinaryIO | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -218,7 +218,7 @@ class Incoming:
         if self._received > self._size_bytes:
             raise MismatchError(f"more than the {self._size_bytes} bytes announced")
         self._hasher.update(chunk)
-        self._file.write(chunk)
+        self._opened().write(chunk)
 
     def commit(self) -> None:
         """
@@ -232,12 +232,18 @@ class Incoming:
         actual = f"sha256:{self._hasher.hexdigest()}"
         if actual != self._digest:
             raise MismatchError(f"bytes with the digest {actual} for {self._digest}")
-        self._file.flush()
+        self._opened().flush()
         self._store.adopt(self._digest, self._path)
 
     def close(self) -> None:
         """Drop what was not committed."""
         self._stack.close()
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            self._path = self._stack.enter_context(self._store.partial()) / "blob"
+            self._file = self._stack.enter_context(self._path.open("xb"))
+        return self._file
 
 
 @contextlib.contextmanager
