@@ -39,7 +39,8 @@ class Bed:
                 return bool(self.plane.admin.get(account))
             return False
 
-        wait_until(has_account, f"the service account of {name}", within_s=_WITHIN_S)
+        # Controllers come back half a minute after their API server.
+        wait_until(has_account, f"the service account of {name}", within_s=3 * _WITHIN_S)
         try:
             yield Namespace(name, self)
         finally:

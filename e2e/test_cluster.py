@@ -197,7 +197,7 @@ def test_a_standing_cluster_ends_without_a_trace(tmp_path: Path) -> None:
 
     assert again == env_file
     assert (ready, registry_status) == ("ok", HTTPStatus.OK)
-    assert len(users) == 4 + 1  # the control plane and the registry
+    assert len(users) == 4 + 1 + 4  # the control plane, the registry, the node
     assert _alive(users) == []
     assert not directory.exists()
     standing.down(directory)

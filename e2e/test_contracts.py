@@ -82,3 +82,4 @@ class TestApiServer(pods.PodHomeContract):
         await asyncio.to_thread(namespace.kubectl, "apply", "-f", "-", stdin=json.dumps(node))
         async with client.Api.connect(credentials.kubeconfig) as connection:
             yield _Cluster(connection, namespace)
+        await asyncio.to_thread(namespace.kubectl, "delete", "node", _NODE)

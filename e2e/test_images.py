@@ -67,7 +67,7 @@ def test_a_wrong_name_recovers_when_the_image_appears(
 
 
 def test_a_linux_image_is_one_waiting_pod(namespace: Namespace, registry: Registry) -> None:
-    """Under a ReplicaSet it waits and says why; no pod fails, none is remade."""
+    """Under a ReplicaSet it waits and says why; none fails or is remade."""
     files = {"bin/server": guests.path("elf").read_bytes()}
     pushed = oci.push_tar_image(
         registry.address, "linux/server", files, ["/bin/server"], platform="linux/amd64"
@@ -103,7 +103,7 @@ def _failures(namespace: Namespace) -> int:
 
 
 def test_a_corrupted_blob_is_refused(namespace: Namespace, registry: Registry) -> None:
-    """Bytes that do not have the promised digest never run; the right ones do."""
+    """Bytes without the promised digest never run; the right ones do."""
     module = guests.path("echo").read_bytes() + _custom_section(namespace.name)
     pushed = oci.push_artifact(registry.address, "damaged", module)
     blob = registry.blob(pushed.layer)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from e2e import pods
+from e2e import pods, watching
 from e2e.cluster import wait_until
 from e2e.namespaces import Namespace
 
@@ -68,26 +68,24 @@ def test_following_ends_when_the_pod_is_deleted(namespace: Namespace, images: Im
 
 def _following(namespace: Namespace, pod: str) -> "subprocess.Popen[str]":
     plane = namespace.bed.plane
-    words = [plane.commands / "kubectl", "logs", "-f", pod, f"-n={namespace.name}"]
+    words = [str(plane.commands / "kubectl"), "logs", "-f", pod, f"-n={namespace.name}"]
     return subprocess.Popen(words, env=plane.environment, stdout=subprocess.PIPE, text=True)
 
 
 def test_the_previous_attempt_has_its_own_log(namespace: Namespace, images: Images) -> None:
     """After a restart, --previous shows what the attempt before wrote."""
-    namespace.apply(pods.pod("again", images("count"), 100, 3, restart="Always"))
-    seen = namespace.wait("again", "the second attempt's end", lambda seen: _ended_again(seen.pod))
+    namespace.apply(pods.pod("again", images("count"), 2000, 2, restart="Always"))
+    namespace.wait("again", "the second attempt", _runs_again)
 
-    ended = pods.status(seen.pod)["lastState"]["terminated"]
-    current = namespace.kubectl("logs", "again", "--timestamps").splitlines()
     previous = namespace.kubectl("logs", "again", "--previous", "--timestamps").splitlines()
-    assert len(current) == len(previous) == 3
-    assert previous[-1] < current[0]
-    assert ended["finishedAt"][:19] >= current[0][:19]
+    current = namespace.kubectl("logs", "again", "--timestamps").splitlines()
+
+    assert [line.partition(" ")[2] for line in previous] == ["n 0", "n 1"]
+    assert current[0] > previous[-1]
 
 
-def _ended_again(pod: dict[str, object]) -> bool:
-    main = pods.status(pod)
-    return main.get("restartCount") == 1 and "waiting" in main["state"]
+def _runs_again(seen: watching.Seen) -> bool:
+    return pods.is_running(seen) and pods.status(seen.pod)["restartCount"] == 1
 
 
 def test_a_log_that_is_not_there_is_said_in_the_kubelets_words(

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from typing import Any
 
 from e2e import pods
 from e2e.cluster import wait_until
@@ -30,7 +31,7 @@ def test_the_node_keeps_linux_away(bed: Bed) -> None:
 
 
 def test_the_node_publishes_one_address(bed: Bed) -> None:
-    """One Hostname and never an InternalIP: CNI daemons take that for theirs."""
+    """One Hostname, never an InternalIP: CNI daemons take that for theirs."""
     status = bed.plane.admin.get("/api/v1/nodes/wasm-a")["status"]
 
     assert status["addresses"] == [{"type": "Hostname", "address": "127.0.0.1"}]
@@ -68,28 +69,6 @@ def test_the_lease_is_renewed(bed: Bed) -> None:
     assert lease["metadata"]["ownerReferences"][0]["uid"] == node["metadata"]["uid"]
 
 
-def test_what_others_set_stays(bed: Bed) -> None:
-    """Labels, annotations and conditions of others are not the node's to drop."""
-    kubectl = bed.plane.kubectl
-    kubectl("label", "node", "wasm-a", "example.com/rack=r1", "--overwrite")
-    kubectl("annotate", "node", "wasm-a", "example.com/note=kept", "--overwrite")
-    condition = {"type": "NetworkUnavailable", "status": "False", "reason": "Theirs"}
-    bed.plane.admin.call(
-        "PATCH",
-        "/api/v1/nodes/wasm-a/status",
-        {"status": {"conditions": [condition]}},
-        content_type="application/strategic-merge-patch+json",
-    )
-    reported = _reports(bed)
-
-    wait_until(lambda: _reports(bed) > reported, "another report", within_s=60)
-    node = bed.plane.admin.get("/api/v1/nodes/wasm-a")
-    theirs = [each for each in node["status"]["conditions"] if each.get("reason") == "Theirs"]
-    assert node["metadata"]["labels"]["example.com/rack"] == "r1"
-    assert node["metadata"]["annotations"]["example.com/note"] == "kept"
-    assert len(theirs) == 1
-
-
 def test_the_node_asks_for_nothing_forbidden(namespace: Namespace, images: Images) -> None:
     """Over a pod's whole life the API server refuses the node nothing."""
     namespace.kubectl("create", "configmap", "conf", "--from-literal=A=b")
@@ -101,7 +80,7 @@ def test_the_node_asks_for_nothing_forbidden(namespace: Namespace, images: Image
     namespace.kubectl("delete", "pod", "plain")
 
     answers = _answers(namespace.bed)
-    asked = {(each["verb"], each["objectRef"]["resource"]) for each in answers}
+    asked = {(each["verb"], each.get("objectRef", {}).get("resource")) for each in answers}
     assert asked >= {
         ("watch", "pods"),
         ("patch", "pods"),
@@ -110,20 +89,16 @@ def test_the_node_asks_for_nothing_forbidden(namespace: Namespace, images: Image
         ("get", "secrets"),
         ("create", "events"),
     }
-    assert [each for each in answers if each["responseStatus"]["code"] in {401, 403}] == []
+    assert [each for each in answers if _is_refusal(each["responseStatus"])] == []
 
 
-def _answers(bed: Bed) -> list[dict[str, object]]:
+def _is_refusal(status: dict[str, Any]) -> bool:
+    # In a namespace that goes, nobody may create anything: no matter of rights.
+    return status["code"] in {401, 403} and "is being terminated" not in status["message"]
+
+
+def _answers(bed: Bed) -> list[dict[str, Any]]:
     """List what the API server has answered this node, by its audit log."""
     assert bed.plane.audit_log is not None
     lines = map(json.loads, bed.plane.audit_log.read_text().splitlines())
     return [each for each in lines if each["user"]["username"] == "system:node:wasm-a"]
-
-
-def _reports(bed: Bed) -> int:
-    """Count the node's writes of its own status."""
-    return sum(
-        each["verb"] == "patch" and each["objectRef"].get("subresource") == "status"
-        for each in _answers(bed)
-        if each["objectRef"]["resource"] == "nodes"
-    )

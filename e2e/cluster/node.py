@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from e2e.cluster import guardian
 from e2e.cluster.controlplane import ControlPlane
 from e2e.cluster.processes import Guard, Process, wait_until
 
@@ -95,6 +96,18 @@ class WasmNode:
             grace_s=_GRACE_S,
         )
 
+    def processes(self, name: str) -> set[int]:
+        """
+        Return the pids below the runtime whose name begins so.
+
+        `wasm:CONTAINER` are the workers; the kernel keeps 15 bytes of a name.
+        """
+        return {
+            pid
+            for pid in guardian.descendants(self.runtime.pid)
+            if _name_of(pid).startswith(name[:15])
+        }
+
     def wait_ready(self) -> None:
         """Return once the Node is Ready."""
         wait_until(
@@ -103,3 +116,10 @@ class WasmNode:
             within_s=_READY_WITHIN_S,
             alive=[self.runtime, self.agent],
         )
+
+
+def _name_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text()
+    except OSError:  # gone meanwhile
+        return ""

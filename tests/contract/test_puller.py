@@ -91,7 +91,7 @@ async def test_names_that_are_none(made: Made) -> None:
     puller, _, _ = made
     for call in (puller.pull, puller.local):
         with pytest.raises(errors.BadInput) as caught:
-            await call("UPPER/case:1")
+            await call("team/App:1")
 
         assert caught.value.reason == "InvalidImageName"
 

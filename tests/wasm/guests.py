@@ -8,18 +8,27 @@ by the commands that users type. `python -m tests.wasm.guests` makes them all.
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 
 import wasmtime
 
-from e2e.cluster import cache, golang
+from e2e.cluster import cache
+from tests.wasm import toolchains
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-TOOLCHAIN_GUESTS = ("c-hello", "c-counter", "go-hello", "go-primes")
+TOOLCHAIN_GUESTS = (
+    "c-counter",
+    "c-hello",
+    "go-hello",
+    "go-primes",
+    "python-hello",
+    "rust-hello",
+)
 
 _WAT = Path(__file__).parent / "wat"
 _PRELUDE = _WAT / "prelude.wat"
@@ -81,22 +90,26 @@ def _cached(name: str, source: bytes, make: Callable[[Path], object]) -> Path:
 
 def _source_of_example(name: str) -> bytes:
     """Join what its binary depends on: sources, commands and toolchain."""
-    tool = golang.version() if name.startswith("go-") else metadata.version("ziglang")
-    files = [EXAMPLES / "Makefile", *sorted((EXAMPLES / name).iterdir())]
+    sources = sorted(each for each in (EXAMPLES / name).rglob("*") if each.is_file())
+    files = [EXAMPLES / "Makefile", *(each for each in sources if each.suffix != ".pyc")]
+    tool = toolchains.version(_language(name))
     return b"\0".join([tool.encode(), *(each.read_bytes() for each in files)])
 
 
+def _language(name: str) -> str:
+    return name.split("-")[0]
+
+
 def _make(name: str, file: Path) -> None:
-    chosen = [f"OUT={file.parent}", f"PYTHON={sys.executable}"]
-    if name.startswith("go-"):
-        root = golang.run(["env", "GOROOT"], directory=EXAMPLES, env={}).strip()
-        chosen.append(f"GO={root}/bin/go")
-    subprocess.run(
-        ["nice", "make", "--silent", "-C", EXAMPLES, name, *chosen],
-        env={each: os.environ[each] for each in os.environ if not each.startswith("MAKE")},
-        check=True,
-        stdout=sys.stderr,
-    )
+    chosen = toolchains.settings(_language(name))
+    with tempfile.TemporaryDirectory() as out:
+        subprocess.run(
+            ["nice", "make", "--silent", "-C", EXAMPLES, name, f"OUT={out}", *chosen],
+            env={each: os.environ[each] for each in os.environ if not each.startswith("MAKE")},
+            check=True,
+            stdout=sys.stderr,
+        )
+        shutil.copyfile(Path(out) / file.name, file)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ def run(args: argparse.Namespace) -> int:
     try:
         artifact = packing.pack(args.file.read_bytes(), args.file.name)
         if to is None:
-            packing.save(artifact, args.save, "latest")
+            packing.save(artifact, args.save)
     except OSError as error:
         raise errors.BadInput(
-            f"cannot pack {args.file}: {error.filename}: {error.strerror}", reason="NotFound"
+            f"cannot open {error.filename}: {error.strerror}", reason="NotFound"
         ) from error
     if to is None:
         print(f"{args.save}@{artifact.digest}")

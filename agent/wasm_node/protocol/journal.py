@@ -102,6 +102,11 @@ class StopNote:
             raise ValueError(f"cannot read stop note: {error!r}") from error
 
 
+def state(stat: bytes) -> str:
+    """Return the state letter in the text of /proc/PID/stat."""
+    return stat.rpartition(b")")[2].split()[0].decode()
+
+
 def start_ticks(stat: bytes) -> int:
     """Return field 22 of the text of /proc/PID/stat."""
     return int(stat.rpartition(b")")[2].split()[19])

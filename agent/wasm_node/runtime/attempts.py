@@ -66,6 +66,11 @@ class Attempt:
         """Say whether the worker's process exists, if only as a zombie."""
         return self.told.pid != 0 and _ticks(self.told.pid) == self.told.start_ticks
 
+    def is_running(self) -> bool:
+        """Say whether the worker's process exists and is no zombie."""
+        stat = durable.read(Path(f"/proc/{self.told.pid}/stat"))
+        return stat is not None and self.is_alive() and journal.state(stat) not in {"Z", "X"}
+
     def send_signal(self, number: int) -> None:
         """Send a signal to the worker and to no other process, ever."""
         try:
@@ -151,6 +156,8 @@ class Attempts:
     def drop(self, attempt: Attempt) -> None:
         """Know it no more."""
         del self._all[attempt.id]
+        for pid in [pid for pid, each in self._by_pid.items() if each is attempt]:
+            del self._by_pid[pid]
         siblings = self._by_pod[attempt.id.pod_uid]
         siblings.discard(attempt.id)
         if not siblings:

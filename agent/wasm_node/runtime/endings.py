@@ -56,7 +56,7 @@ def decide(
         return records.ExitRecord(code, ended_by, reason, message, started_at_ns, now_ns)
 
     if memory_kills:
-        text = "the kernel ended it: it used more memory than its limit"
+        text = "the kernel ended it: it used more memory than resources.limits.memory allows"
         return record(137, records.EndedBy.MEMORY, "OOMKilled", text)
     if stopped:
         return record(143, records.EndedBy.STOP, "Error")

@@ -151,8 +151,12 @@ class Starts:
             "artifact": job.artifact.name,
             "kind": job.artifact.kind,
         }
-        log = os.open(spec.log_path, flags, 0o640)
         directory = os.open(attempt.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            log = os.open(spec.log_path, flags, 0o640)
+        except OSError:
+            os.close(directory)
+            raise
         news, writer = os.pipe2(os.O_CLOEXEC)
         job.tries += 1
         self._slots -= 1
@@ -165,8 +169,8 @@ class Starts:
         self._slots += 1
         attempt = job.attempt
         attempt.read_journal()
-        if attempt.phase is not attempts.Phase.STARTING or attempt.told.exit is not None:
-            pass  # it has ended; init says so, or has said so
+        if attempt.phase is not attempts.Phase.STARTING:
+            pass  # init's word of its end was quicker
         elif attempt.told.pid:
             self._known.runs(attempt)
             self._started(attempt)

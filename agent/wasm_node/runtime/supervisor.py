@@ -29,6 +29,7 @@ from wasm_node.runtime import (
 from wasm_node.runtime.limits import host
 
 _LATE_ENDINGS_S = 1.0
+_LOOK_AGAIN_S = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,18 +78,23 @@ class _Supervisor:
     def adopt(self, *, first: bool) -> None:
         """Make the picture whole: what runs, what ended, what ended unseen."""
         self._known.load()
-        # Records of deaths may be on their way, unless init is new as well.
-        patience = time.monotonic() + (0.0 if first else _LATE_ENDINGS_S)
-        while True:
+        patience = time.monotonic() + _LATE_ENDINGS_S
+        if first:  # workers of an earlier init die with it; no record of theirs will come
+            for each in self._known.unfinished():
+                each.send_signal(signal.SIGKILL)
+                while each.is_running() and time.monotonic() < patience:
+                    time.sleep(_LOOK_AGAIN_S)
+                self._ended(each, None)
+        while self._gone() and time.monotonic() < patience:  # records may be on their way
+            time.sleep(_LOOK_AGAIN_S)
             self._hear_endings(0)
-            gone = [each for each in self._known.unfinished() if not each.is_alive()]
-            if not gone or time.monotonic() >= patience:
-                break
-            time.sleep(0.01)
-        for each in gone:
+        for each in self._gone():
             self._ended(each, None)
         for each in self._known.unfinished():
             self._stops.resume(each)
+
+    def _gone(self) -> list[attempts.Attempt]:
+        return [each for each in self._known.unfinished() if not each.is_alive()]
 
     def serve(self) -> None:
         """Answer until told to end and nothing runs any more."""
@@ -125,6 +131,9 @@ class _Supervisor:
 
     def _ended(self, attempt: attempts.Attempt, status: int | None) -> None:
         attempt.read_journal()
+        if attempt.told.pid == 0:
+            self._never_was(attempt)
+            return
         how = endings.decide(
             attempt.told,
             stopped=attempt.stop is not None and attempt.stop.signalled,
@@ -133,6 +142,14 @@ class _Supervisor:
             now_ns=time.time_ns(),
         )
         self._over(attempt, how)
+
+    def _never_was(self, attempt: attempts.Attempt) -> None:
+        # Its worker took the claim back, since another supervisor had sent it.
+        if attempt.stop is not None:
+            self._over(attempt, endings.stopped_before_start(time.time_ns()))
+        else:
+            self._known.drop(attempt)
+            self._starts.start(attempt.id, lambda _got: None)
 
     def _over(self, attempt: attempts.Attempt, how: records.ExitRecord) -> None:
         self._known.ends(attempt, how)

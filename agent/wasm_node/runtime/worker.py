@@ -12,6 +12,7 @@ is the truth about it, written before the process ends.
 import contextlib
 import os
 import resource
+import select
 import signal
 import threading
 import time
@@ -42,15 +43,16 @@ def main(
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     diary = _claim(directory, news)
     os.setsid()
+    os.umask(0o022)
     spec = _spec(directory)
     process.set_name(f"wasm:{spec.id.container}")
     for group in order["cgroups"]:
         Path(group).write_bytes(b"0")
     outputs = pump.Pump(log, wake)
+    _close_all_but({0, 1, 2, waker, *outputs.fds(), *diary.fds()})
     try:
         wasi = engine.admit(spec)
         os.chdir(order["cache"])
-        _close_all_but({0, 1, 2, waker, *outputs.fds(), *diary.fds()})
         _lock_down(order["uid"], init)
         code = engine.load(order["artifact"], order["kind"])
         os.chdir("/")
@@ -123,7 +125,19 @@ def _claim(directory: int, news: int) -> _Diary:
         os._exit(0)
     ticks = journal.start_ticks(Path("/proc/self/stat").read_bytes())
     diary.write(journal.claimed(os.getpid(), ticks, time.time_ns()))
+    if not _is_read(news):
+        # The supervisor that asked is dead, and the next one may have looked
+        # before the claim: it would not know of us. Had it been alive after
+        # the claim, every later one would find that.
+        os.unlink(layout.JOURNAL, dir_fd=directory)
+        os._exit(0)
     return diary
+
+
+def _is_read(pipe: int) -> bool:
+    poll = select.poll()
+    poll.register(pipe, 0)
+    return not poll.poll(0)  # POLLERR: nobody has the other end
 
 
 def _spec(directory: int) -> records.ContainerSpec:

@@ -190,20 +190,40 @@ def test_ledger(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.timeout(300)  # the first time, a C library and Go's are compiled
+@pytest.mark.timeout(300)  # the first time, toolchains are fetched
 @pytest.mark.parametrize(
     ("guest", "args", "output"),
     [
         ("c-hello", ["x"], "Hello from C in pod (none)\nargument 1: x\n"),
         ("go-hello", ["x"], "Hello from Go (wasip1/wasm) in pod (none)\nargument 1: x\n"),
         ("go-primes", ["1000000"], "78498 primes below 1000000, the largest is 999983\n"),
+        (
+            "python-hello",
+            ["x"],
+            "Hello from Python 3.14.0 (wasi) in pod (none)\nargument 1: x\n",
+        ),
+        pytest.param(
+            "rust-hello",
+            ["x"],
+            "Hello from Rust in pod (none)\nargument 1: x\n",
+            marks=pytest.mark.long,  # without rustup's target it needs Debian's packages
+        ),
     ],
 )
 def test_real_toolchains(guest: str, args: Sequence[str], output: str) -> None:
-    """The examples in C and Go, built by the commands that users type, run."""
+    """The examples, built by the commands that users type, run."""
     done = run(guest, *args)
 
     assert (output.encode(), b"", 0) == (done.stdout, done.stderr, done.returncode)
+
+
+@pytest.mark.timeout(300)  # as above
+def test_a_job_with_a_bad_argument() -> None:
+    """The Job's guest says what it cannot do, and ends with 2."""
+    done = run("go-primes", "many")
+
+    assert (2, b"") == (done.returncode, done.stdout)
+    assert b'cannot count primes below "many"' in done.stderr
 
 
 @pytest.mark.timeout(300)  # as above

@@ -63,9 +63,7 @@ def image(
 
 def artifact(wasm: bytes) -> Image:
     """Return layout A."""
-    return image(
-        [("application/wasm", wasm)], config_type="application/vnd.wasm.config.v0+json"
-    )
+    return image([("application/wasm", wasm)], config_type="application/vnd.wasm.config.v0+json")
 
 
 def tree(
@@ -132,9 +130,7 @@ def push(address: str, repository: str, tag: str, pushed: Image) -> None:
     put_manifest(address, repository, tag, MANIFEST, pushed.manifest)
 
 
-def put_manifest(
-    address: str, repository: str, tag: str, media_type: str, content: bytes
-) -> None:
+def put_manifest(address: str, repository: str, tag: str, media_type: str, content: bytes) -> None:
     """Upload a manifest or an index whose parts are there."""
     path = f"/v2/{repository}/manifests/{tag}"
     _ask(address, "PUT", path, content, {"Content-Type": media_type})

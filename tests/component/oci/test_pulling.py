@@ -116,7 +116,7 @@ async def test_index(registry: Registry, tmp_path: Path) -> None:
 
 
 async def test_tags_move(registry: Registry, tmp_path: Path) -> None:
-    """A pull by tag sees a new push, one by digest stays; local is the last pull."""
+    """A pull by tag sees a new push; a digest stays; local is the last pull."""
     name = f"{registry.address}/moving"
     first, second = publishing.artifact(MODULE), publishing.artifact(MODULE + b"\0\1\0")
     async with RegistryPuller(tmp_path) as puller:
@@ -133,7 +133,7 @@ async def test_tags_move(registry: Registry, tmp_path: Path) -> None:
 
 
 async def test_nothing_is_fetched_twice(registry: Registry, tmp_path: Path) -> None:
-    """What is here is used, by another process too, though the registry lost it."""
+    """What is here is used, also by another process, and not asked for."""
     name = f"{registry.address}/kept:1"
     pushed = publishing.artifact(MODULE + b"\0\2\0\0")
     publishing.push(registry.address, "kept", "1", pushed)
@@ -147,17 +147,19 @@ async def test_nothing_is_fetched_twice(registry: Registry, tmp_path: Path) -> N
 
 
 async def test_unknown_names(registry: Registry, tmp_path: Path) -> None:
-    """A name or digest that is not there is NotFound, in the registry's words."""
+    """A name or digest that is not there is NotFound, and says so."""
     async with RegistryPuller(tmp_path) as puller:
         for wanted in ("absent:1", f"absent@sha256:{'0' * 64}"):
-            with pytest.raises(errors.NotFound, match=r"cannot pull .*: .* has no absent") as caught:
+            with pytest.raises(
+                errors.NotFound, match=r"cannot pull .*: .* has no absent"
+            ) as caught:
                 await puller.pull(f"{registry.address}/{wanted}")
 
             assert caught.value.reason == "ErrImagePull"
 
 
 async def test_damaged_registry(registry: Registry, tmp_path: Path) -> None:
-    """A blob that decayed in the registry is refused, and nothing of it stays."""
+    """A blob that decayed in the registry is refused; nothing of it stays."""
     wasm = MODULE + b"\0\3\0\0\0"
     publishing.push(registry.address, "damaged", "1", publishing.artifact(wasm))
     stored = registry.blob(publishing.digest(wasm))
@@ -191,3 +193,11 @@ async def test_damaged_disk(registry: Registry, tmp_path: Path) -> None:
 
     assert module.read_bytes() == wasm
     assert (tree / "app.wasm").read_bytes() == wasm
+
+
+async def test_what_a_killed_process_left(tmp_path: Path) -> None:
+    """Halves of a process that was killed are cleared at the next start."""
+    (tmp_path / "partial" / "left" / "tree").mkdir(parents=True)
+    (tmp_path / "partial" / "left" / "blob").write_bytes(b"half")
+    async with RegistryPuller(tmp_path):
+        assert list((tmp_path / "partial").iterdir()) == []

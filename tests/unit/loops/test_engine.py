@@ -262,13 +262,13 @@ async def test_a_wrong_image_waits_and_its_neighbour_runs(bed: Bed) -> None:
 
 
 async def test_a_bug_with_one_pod_is_that_pods(bed: Bed) -> None:
-    """An exception that nobody expected neither ends the node nor its others."""
+    """An unexpected exception ends neither the node nor its other pods."""
     program = bed.puller.program
 
-    def broken(found: image.Image, *rest: Any) -> image.Program:
+    def broken(found: image.Image, command: Sequence[str], args: Sequence[str]) -> image.Program:
         if found.reference == "broken:1":
             raise ZeroDivisionError
-        return program(found, *rest)
+        return program(found, command, args)
 
     bed.puller.program = broken  # type: ignore[method-assign]  # a bug of ours
     bed.puller.images["broken:1"] = dataclasses.replace(HELLO, reference="broken:1")

@@ -9,10 +9,11 @@ transfer per blob and one walk per reference at a time, however many pods ask.
 import asyncio
 import dataclasses
 import functools
+import importlib
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
 
 from wasm_node.agent import errors
 from wasm_node.agent.asynckit import singleflight, threads
@@ -24,14 +25,17 @@ from wasm_node.agent.oci import (
     magic,
     program,
     reference,
-    registry,
     store,
+    timeouts,
     unpacking,
 )
 from wasm_node.agent.oci.documents import Descriptor, UnusableError
 
+if TYPE_CHECKING:
+    from wasm_node.agent.oci import registry
+
 _Value = TypeVar("_Value")
-_TIMEOUTS = registry.Timeouts()
+_TIMEOUTS = timeouts.Timeouts()
 Progress: TypeAlias = Callable[[int, int | None], None]
 
 
@@ -57,7 +61,7 @@ class RegistryPuller:
         insecure_registries: `host:port` spoken to by plain HTTP; registries on
             loopback always are.
         parallel: how many blobs are fetched at a time.
-        timeouts: how long a registry may take.
+        patience: how long a registry may take.
         layer_most_bytes: an image with a larger layer is refused.
     """
 
@@ -67,13 +71,14 @@ class RegistryPuller:
         *,
         insecure_registries: Sequence[str] = (),
         parallel: int = 4,
-        timeouts: registry.Timeouts = _TIMEOUTS,
+        patience: timeouts.Timeouts = _TIMEOUTS,
         layer_most_bytes: int = 2 << 30,
     ) -> None:
         self._store = store.Store(images_dir)
-        self._registry = registry.Registry(
-            insecure=frozenset(insecure_registries), timeouts=timeouts
-        )
+        self._insecure = frozenset(insecure_registries)
+        self._patience = patience
+        self._client: registry.Registry | None = None
+        self._connecting = asyncio.Lock()
         self._slots = asyncio.Semaphore(parallel)
         self._layer_most_bytes = layer_most_bytes
         self._pulls: singleflight.SingleFlight[str, image.Image] = singleflight.SingleFlight()
@@ -87,11 +92,11 @@ class RegistryPuller:
 
     async def __aenter__(self) -> Self:
         await threads.finish(self._store.make)
-        await self._registry.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._registry.__aexit__()
+        if self._client is not None:
+            await self._client.__aexit__()
 
     async def pull(self, reference_text: str, *, progress: Progress | None = None) -> image.Image:
         """See `interfaces.Puller`."""
@@ -170,7 +175,7 @@ class RegistryPuller:
         """Store what the reference names now and return its digest."""
         if at.digest is not None and await _blocking(self._store.has, at.digest):
             return at.digest
-        content = await self._registry.document(at, at.wanted)
+        content = await (await self._registry()).document(at, at.wanted)
         digest = await _blocking(self._store.put, content)
         if at.digest is not None and digest != at.digest:
             raise _wrong_document(at, at.digest, digest)
@@ -207,7 +212,7 @@ class RegistryPuller:
         if content is None:
             if not walk.may_fetch:
                 raise _AbsentError
-            content = await self._registry.document(walk.at, digest)
+            content = await (await self._registry()).document(walk.at, digest)
             actual = await _blocking(self._store.put, content)
             if actual != digest:
                 raise _wrong_document(walk.at, digest, actual)
@@ -291,11 +296,23 @@ class RegistryPuller:
     async def _transfer(
         self, at: reference.Reference, wanted: Descriptor, tell: Callable[[int], None]
     ) -> None:
+        client = await self._registry()
         async with self._slots:
             receive = functools.partial(
                 store.Incoming, self._store, wanted.digest, wanted.size_bytes
             )
-            await self._registry.blob(at, wanted, receive, tell)
+            await client.blob(at, wanted, receive, tell)
+
+    async def _registry(self) -> "registry.Registry":
+        """Return the client, imported at the first need: that takes 0.2 s."""
+        async with self._connecting:
+            if self._client is None:
+                made = await _blocking(importlib.import_module, "wasm_node.agent.oci.registry")
+                client: registry.Registry = made.Registry(
+                    insecure=self._insecure, timeouts=self._patience
+                )
+                self._client = await client.__aenter__()
+            return self._client
 
 
 async def _blocking(step: Callable[..., _Value], *args: object) -> _Value:

@@ -9,7 +9,6 @@ does not cost a pod its back-off. Errors come out as ours, with the reference.
 
 import asyncio
 import contextlib
-import dataclasses
 import functools
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,6 +25,7 @@ from wasm_node.agent.asynckit.backoff import Backoff
 from wasm_node.agent.oci import answers, challenges, documents, layouts
 from wasm_node.agent.oci.reference import Reference
 from wasm_node.agent.oci.store import Incoming, MismatchError
+from wasm_node.agent.oci.timeouts import Timeouts
 
 Value = TypeVar("Value")
 
@@ -38,24 +38,6 @@ _RETRY_AFTER_MOST_S = 10.0
 _REDIRECTS_MOST = 6
 _TOKEN_MOST_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 20
-
-
-@dataclasses.dataclass(frozen=True)
-class Timeouts:
-    """
-    How long a registry may take, for each try.
-
-    Attributes:
-        connect_s: to accept a connection.
-        silence_s: between two pieces of an answer.
-        document_s: for a whole manifest, and for a blob's first byte.
-        slowest_bytes_per_s: a blob that comes more slowly is given up.
-    """
-
-    connect_s: float = 10.0
-    silence_s: float = 30.0
-    document_s: float = 60.0
-    slowest_bytes_per_s: int = 32 << 10
 
 
 class Registry:

@@ -66,8 +66,15 @@ def exited(code: int) -> Outcome:
 
 
 def trapped(trace: str) -> Outcome:
-    """Return the outcome of a trap: an abort, so 128 + SIGABRT."""
-    return Outcome(134, reason="WasmTrap", message=trace.strip(), trace=trace)
+    """
+    Return the outcome of a trap: an abort, so 128 + SIGABRT.
+
+    The engine tells first where it was and then what happened; a person wants
+    to read it the other way round, and a message that is cut short must.
+    """
+    where, _, what = trace.partition("\n\nCaused by:\n")
+    text = f"{what.strip()}\n{where.removeprefix('error while executing at ')}".strip()
+    return Outcome(134, reason="WasmTrap", message=text, trace=f"{text}\n")
 
 
 def failed(how: str) -> Outcome:

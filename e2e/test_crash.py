@@ -1,0 +1,251 @@
+"""Whatever is killed, no pod is lost, run twice, or left behind."""
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e import pods
+from e2e.cluster import api, wait_until
+from e2e.namespaces import Bed, Namespace
+
+Images = Callable[[str], str]
+
+pytestmark = pytest.mark.xdist_group("breakable")
+
+_PODS = 20
+_OUTAGE_S = 20
+
+
+@pytest.fixture
+def counting(breakable_namespace: Namespace, images: Images) -> Namespace:
+    """Give a namespace with twenty pods that count, ten numbers a second."""
+    names = [f"count-{number}" for number in range(_PODS)]
+    breakable_namespace.apply(
+        *(pods.pod(name, images("count"), 100, 0, name, restart="Always") for name in names)
+    )
+    for name in names:
+        breakable_namespace.wait_running(name)
+    return breakable_namespace
+
+
+@pytest.fixture
+def workers(breakable: Bed, counting: Namespace) -> Iterator[set[int]]:
+    """Give the pids of the pods' workers, which have to be the same after."""
+    before = breakable.node.processes("wasm:")
+    yield before
+    assert breakable.node.processes("wasm:") == before
+    assert len(before) == _PODS
+    assert _restarts(counting) == {f"count-{number}": 0 for number in range(_PODS)}
+    for number in range(_PODS):
+        numbers = _numbers(counting, f"count-{number}")
+        assert numbers == list(range(len(numbers)))
+
+
+def _restarts(namespace: Namespace) -> dict[str, int]:
+    return {
+        each["metadata"]["name"]: pods.status(each)["restartCount"]
+        for each in namespace.get("pods")["items"]
+        if each["metadata"]["name"].startswith("count-")
+    }
+
+
+def _numbers(namespace: Namespace, name: str) -> list[int]:
+    """Return the numbers in a pod's log; each line names its own pod."""
+    lines = namespace.log(name).splitlines()
+    matches = [re.fullmatch(rf"n (\d+) {name}", line) for line in lines]
+    return [int(match[1]) for match in matches if match]
+
+
+def _counts_on(namespace: Namespace, more: int) -> None:
+    """Return once the last pod's file has so many more numbers, API or not."""
+    (file,) = namespace.bed.node.logs.glob(f"{namespace.name}_count-{_PODS - 1}_*/main/0.log")
+    wanted = _lines(file) + more
+    wait_until(lambda: _lines(file) >= wanted, f"{more} more numbers", within_s=30 + more / 5)
+
+
+def _lines(file: Path) -> int:
+    return file.read_bytes().count(b"\n")
+
+
+def _new_pod_runs(namespace: Namespace, images: Images, name: str) -> None:
+    """Show that the node takes new work: a pod from nothing to its end."""
+    pod = pods.pod(name, images("echo"), name)
+    pod["spec"]["nodeName"] = namespace.bed.node.name  # the scheduler may still be away
+    namespace.apply(pod)
+    namespace.wait_over(name)
+    assert namespace.log(name) == f"{name}\n"
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_killed_agent_changes_nothing_for_pods(
+    breakable: Bed, counting: Namespace, images: Images
+) -> None:
+    """Under kill -9 of the agent twenty pods count on, and are adopted."""
+    breakable.node.agent.kill()
+    _counts_on(counting, 10)
+    breakable.node.start_agent()
+
+    _new_pod_runs(counting, images, "after-agent")
+
+
+@pytest.mark.usefixtures("workers")
+def test_an_agent_told_to_end_leaves_pods_running(
+    breakable: Bed, counting: Namespace, images: Images
+) -> None:
+    """SIGTERM ends the agent and nothing else."""
+    breakable.node.agent.terminate()
+    _counts_on(counting, 10)
+    breakable.node.start_agent()
+
+    _new_pod_runs(counting, images, "after-term")
+
+
+@pytest.mark.usefixtures("workers")
+@pytest.mark.parametrize("service", ["supervisor", "fork server"])
+def test_a_killed_part_of_the_runtime_costs_no_pod(
+    breakable: Bed, counting: Namespace, images: Images, service: str
+) -> None:
+    """Under kill -9 of supervisor or fork server pods run on, new ones too."""
+    (pid,) = breakable.node.processes(f"wasm-node {service}")
+
+    os.kill(pid, signal.SIGKILL)
+
+    wait_until(
+        lambda: breakable.node.processes(f"wasm-node {service}") - {pid}, service, within_s=10
+    )
+    _new_pod_runs(counting, images, f"after-{service.replace(' ', '-')}")
+
+
+def test_a_killed_worker_is_told_and_restarted(
+    breakable: Bed, breakable_namespace: Namespace, images: Images
+) -> None:
+    """Under kill -9 of a worker its pod says so and has one more attempt."""
+    before = breakable.node.processes("wasm:")
+    breakable_namespace.apply(pods.pod("victim", images("sleep"), restart="Always"))
+    breakable_namespace.wait_running("victim")
+    (pid,) = breakable.node.processes("wasm:") - before
+
+    os.kill(pid, signal.SIGKILL)
+
+    seen = breakable_namespace.wait(
+        "victim", "a restart", lambda seen: pods.status(seen.pod).get("restartCount") == 1
+    )
+    ended = pods.status(seen.pod)["lastState"]["terminated"]
+    assert ended["exitCode"] == 137
+    assert "SIGKILL" in ended["message"]
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_deleted_node_comes_back(breakable: Bed, counting: Namespace, images: Images) -> None:
+    """A Node object that somebody deletes is made again; its pods run on."""
+    path = f"/api/v1/nodes/{breakable.node.name}"
+    uid = breakable.plane.admin.get(path)["metadata"]["uid"]
+    breakable.plane.kubectl("delete", "node", breakable.node.name)
+
+    def is_back() -> bool:
+        try:
+            return bool(breakable.plane.admin.get(path)["metadata"]["uid"] != uid)
+        except api.Refused:
+            return False
+
+    wait_until(is_back, "a new Node", within_s=30)
+    breakable.node.wait_ready()
+    _new_pod_runs(counting, images, "after-node")
+
+
+def test_what_others_set_outlives_the_agent(breakable: Bed) -> None:
+    """Labels, annotations and conditions of others stay as they were."""
+    name = breakable.node.name
+    path = f"/api/v1/nodes/{name}"
+    breakable.plane.kubectl("label", "node", name, "example.com/rack=r1")
+    breakable.plane.kubectl("annotate", "node", name, "example.com/note=kept")
+    theirs = {"type": "NetworkUnavailable", "status": "False", "reason": "Theirs"}
+    breakable.plane.admin.call(
+        "PATCH",
+        f"{path}/status",
+        {"status": {"conditions": [theirs]}},
+        content_type=api.STRATEGIC_MERGE_PATCH,
+    )
+    before = _heartbeat(breakable)
+
+    breakable.node.agent.kill()
+    breakable.node.start_agent()
+    wait_until(lambda: _heartbeat(breakable) > before, "a new report", within_s=30)
+
+    node = breakable.plane.admin.get(path)
+    conditions = {each["type"]: each["reason"] for each in node["status"]["conditions"]}
+    assert node["metadata"]["labels"]["example.com/rack"] == "r1"
+    assert node["metadata"]["annotations"]["example.com/note"] == "kept"
+    assert conditions["NetworkUnavailable"] == "Theirs"
+
+
+def _heartbeat(bed: Bed) -> str:
+    """Return when the node last reported that it is ready."""
+    node = bed.plane.admin.get(f"/api/v1/nodes/{bed.node.name}")
+    conditions = {each["type"]: each for each in node["status"]["conditions"]}
+    return str(conditions["Ready"]["lastHeartbeatTime"])
+
+
+def test_pods_that_vanished_meanwhile_are_ended(
+    breakable: Bed, breakable_namespace: Namespace, images: Images
+) -> None:
+    """What was force-deleted while the agent was down is gone after it."""
+    node = breakable.node
+    breakable_namespace.apply(pods.pod("vanishing", images("sleep"), restart="Always"))
+    uid = breakable_namespace.wait_running("vanishing")["metadata"]["uid"]
+    before = node.processes("wasm:")
+
+    node.agent.kill()
+    breakable_namespace.kubectl("delete", "pod", "vanishing", "--force", "--grace-period=0")
+    still = node.processes("wasm:")
+    node.start_agent()
+
+    wait_until(lambda: not node.processes("wasm:"), "the worker gone", within_s=20)
+    wait_until(lambda: not (node.state / "pods" / uid).exists(), "no records", within_s=10)
+    assert len(before) == 1
+    assert still == before
+
+
+def test_the_runtime_told_to_end_ends_its_pods(
+    breakable: Bed, breakable_namespace: Namespace, images: Images
+) -> None:
+    """SIGTERM to the runtime ends what runs; its successor starts it anew."""
+    node = breakable.node
+    breakable_namespace.apply(pods.pod("survivor", images("sleep"), restart="Always"))
+    breakable_namespace.wait_running("survivor")
+    workers = node.processes("wasm:")
+
+    node.runtime.terminate(within_s=20)
+    left = [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    node.start_runtime()
+
+    seen = breakable_namespace.wait(
+        "survivor", "a restart", lambda seen: pods.status(seen.pod).get("restartCount") == 1
+    )
+    assert left == []
+    assert pods.status(seen.pod)["lastState"]["terminated"]["exitCode"] == 143
+
+
+@pytest.mark.usefixtures("workers")
+def test_an_absent_api_server_restarts_nothing(
+    breakable: Bed, counting: Namespace, images: Images
+) -> None:
+    """Twenty seconds without API server: pods run on, statuses catch up."""
+    counting.apply(pods.pod("ends-meanwhile", images("sleep"), 5000))
+    counting.wait_running("ends-meanwhile")
+
+    breakable.plane.stop_apiserver()
+    stopped = time.monotonic()
+    _counts_on(counting, _OUTAGE_S * 10)
+    absent_s = time.monotonic() - stopped
+    breakable.plane.start_apiserver()
+
+    pod = counting.wait_over("ends-meanwhile")
+    assert absent_s >= _OUTAGE_S
+    assert pods.state(pod, "terminated")["exitCode"] == 0
+    _new_pod_runs(counting, images, "after-outage")

@@ -1,0 +1,234 @@
+"""`wasm-node run` out of the built wheel, far from any checkout."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+import venv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from e2e import images as oci
+from e2e.cluster import Registry, guardian, wait_until
+from tests.wasm import guests
+
+_CHECKOUT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The wheel in an environment of its own, used from a directory."""
+
+    python: Path
+    directory: Path
+    environment: Mapping[str, str]
+
+    def run(self, *words: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
+        """Run `wasm-node run ...` and check its exit code."""
+        done = subprocess.run(
+            self._argv(words),
+            cwd=self.directory,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        return done
+
+    @contextlib.contextmanager
+    def running(self, *words: str) -> Iterator["subprocess.Popen[str]"]:
+        """Give `wasm-node run ...` while it runs; it is ended afterwards."""
+        with subprocess.Popen(
+            self._argv(words),
+            cwd=self.directory,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.terminate()
+
+    def _argv(self, words: tuple[str, ...]) -> list[str]:
+        return [str(self.python.parent / "wasm-node"), "run", *words]
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a Python with the wheel; its dependencies are the locked ones."""
+    directory = tmp_path_factory.mktemp("installed")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(directory)]
+    subprocess.run([*build, str(_CHECKOUT)], check=True)
+    (wheel,) = directory.glob("wasm_node-*.whl")
+    venv.create(directory / "venv", with_pip=False, symlinks=True)
+    python = directory / "venv/bin/python"
+    install = [*pip, "--python", str(python), "install", "--no-index", "--no-deps"]
+    subprocess.run([*install, str(wheel)], check=True)
+    (site,) = (directory / "venv").glob("lib/python*/site-packages")
+    (site / "locked.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a cache that is empty at first."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def installed(python: Path, cache: Path, tmp_path: Path) -> Installed:
+    """Give the command in an empty directory, with an empty environment."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "XDG_CACHE_HOME": str(cache),
+        "LANG": "C.UTF-8",
+    }
+    return Installed(python, tmp_path, environment)
+
+
+def _guest(installed: Installed, name: str, called: str) -> None:
+    file = installed.directory / called
+    file.unlink(missing_ok=True)
+    shutil.copyfile(guests.path(name), file)
+
+
+def test_nothing_comes_from_the_checkout(installed: Installed) -> None:
+    """The package that runs is the wheel's."""
+    script = "import wasm_node.cli.main as it; print(it.__file__)"
+    found = subprocess.run(
+        [installed.python, "-c", script], capture_output=True, text=True, check=True
+    ).stdout
+
+    assert Path(found).is_relative_to(installed.python.parents[1])
+
+
+def test_the_example_runs(installed: Installed) -> None:
+    """`wasm-node run hello` greets; warm, within three seconds."""
+    cold = installed.run("hello")
+
+    began = time.monotonic()
+    with installed.running("hello") as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        took_s = time.monotonic() - began
+
+    assert cold.stdout.startswith("Hello from WebAssembly")
+    assert cold.stdout.startswith(first)
+    assert took_s < 3
+
+
+def test_a_file_runs_with_its_arguments(installed: Installed) -> None:
+    """`wasm-node run ./app.wasm one two` is the program with its arguments."""
+    _guest(installed, "echo", "app.wasm")
+
+    assert installed.run("./app.wasm", "one", "two").stdout == "one two\n"
+
+
+@pytest.mark.parametrize("code", [0, 1, 42, 137])
+def test_the_exit_code_is_the_guests(installed: Installed, code: int) -> None:
+    """The command ends with the guest's own code."""
+    _guest(installed, "exit", "app.wasm")
+
+    installed.run("./app.wasm", str(code), code=code)
+
+
+def test_a_trap_is_shown(installed: Installed) -> None:
+    """A trap is 134, and its backtrace is on stderr."""
+    done = installed.run("trap", code=134)
+
+    assert "integer divide by zero" in done.stderr
+    assert "divide" in done.stderr
+
+
+def test_what_cannot_start_says_why(installed: Installed) -> None:
+    """A module with a missing import ends the command with 126 and a reason."""
+    _guest(installed, "missing", "app.wasm")
+
+    assert "env.nope" in installed.run("./app.wasm", code=126).stderr
+
+
+def test_an_unknown_name_lists_the_examples(installed: Installed) -> None:
+    """What is neither a file nor an example is an error that helps."""
+    assert "hello" in installed.run("hallo", code=1).stderr
+
+
+def test_a_manifest_runs(installed: Installed, registry: Registry) -> None:
+    """Pods, ConfigMaps and Secrets in one file run as on a cluster."""
+    _guest(installed, "env", "env.wasm")
+    echo = oci.push_artifact(registry.address, "run/echo", guests.path("echo").read_bytes())
+    env = [
+        {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "conf", "key": "a"}}},
+        {"name": "B", "valueFrom": {"secretKeyRef": {"name": "pass", "key": "b"}}},
+        {"name": "C", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+    ]
+    containers = [
+        {"name": "env", "image": "file:./env.wasm", "env": env},
+        {"name": "echo", "image": echo.reference, "args": ["pulled"]},
+    ]
+    manifest = [
+        _object("ConfigMap", "conf", data={"a": "1"}),
+        _object("Secret", "pass", stringData={"b": "2"}),
+        _object("Pod", "both", spec={"restartPolicy": "Never", "containers": containers}),
+    ]
+    (installed.directory / "pod.yaml").write_text("\n---\n".join(map(json.dumps, manifest)))
+
+    done = installed.run("pod.yaml")
+
+    assert sorted(done.stdout.splitlines()) == [
+        "both/echo | pulled",
+        "both/env | A=1",
+        "both/env | B=2",
+        "both/env | C=both",
+    ]
+    assert f'Pulling image "{echo.reference}"' in done.stderr
+
+
+def _object(kind: str, name: str, **parts: object) -> dict[str, object]:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, **parts}
+
+
+def test_interrupting_leaves_nothing(installed: Installed) -> None:
+    """After Ctrl-C the code is 130, and no process or directory is left."""
+    _guest(installed, "count", "app.wasm")
+    before = set(Path("/tmp").glob("wasm-node-*"))  # noqa: S108  # where it works, by default
+    with installed.running("./app.wasm", "50") as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        pids = guardian.descendants(process.pid)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=10)
+
+    assert first == "n 0\n"
+    assert process.returncode == 130
+    assert len(pids) >= 4  # init, supervisor, fork server, worker
+    wait_until(lambda: not _alive(pids), "the end of its processes", within_s=10)
+    assert set(Path("/tmp").glob("wasm-node-*")) <= before  # noqa: S108
+
+
+def _alive(pids: list[int]) -> list[int]:
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_watch_starts_the_new_file(installed: Installed) -> None:
+    """With --watch a changed file is run anew."""
+    _guest(installed, "count", "app.wasm")
+    with installed.running("--watch", "./app.wasm", "60000") as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        _guest(installed, "echo", "app.wasm")
+        second = process.stdout.readline()
+
+    assert [first, second] == ["n 0\n", "60000\n"]

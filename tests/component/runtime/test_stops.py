@@ -1,0 +1,91 @@
+"""Stopping: on time, without loss of output, told as what it was."""
+
+import time
+
+import pytest
+
+from tests.component.runtime.running import RunningRuntime
+from wasm_node.protocol.records import EndedBy
+
+
+@pytest.mark.parametrize("guest", ["spin", "sleep"])
+async def test_a_guest_that_notices_nothing_is_ended(shared: RunningRuntime, guest: str) -> None:
+    """A loop and a long sleep are gone within two seconds: stops, 143."""
+    spec = shared.spec(guest, pod=f"stop-{guest}")
+    await shared.started(spec)
+    begun = time.monotonic()
+    await shared.containers.stop(spec.id, grace_s=0.0)
+    how = await shared.ended(spec.id)
+
+    assert (143, EndedBy.STOP) == (how.code, how.ended_by)
+    assert time.monotonic() - begun < 2.0
+
+
+async def test_a_guest_may_use_its_grace(shared: RunningRuntime) -> None:
+    """One that ends by itself in time keeps its own ending."""
+    spec = shared.spec("count", "20", "10", pod="graceful")
+    await shared.started(spec)
+    await shared.containers.stop(spec.id, grace_s=10.0)
+    how = await shared.ended(spec.id)
+
+    assert (0, EndedBy.ITSELF) == (how.code, how.ended_by)
+    assert [f"n {each}" for each in range(10)] == [text for _, _, text in shared.log(spec)]
+
+
+async def test_grace_ends(shared: RunningRuntime) -> None:
+    """One that does not is ended when the grace is over, not before."""
+    spec = shared.spec("sleep", pod="graceless")
+    await shared.started(spec)
+    begun = time.monotonic()
+    await shared.containers.stop(spec.id, grace_s=0.5)
+    how = await shared.ended(spec.id)
+
+    assert (143, EndedBy.STOP) == (how.code, how.ended_by)
+    assert 0.4 < time.monotonic() - begun < 3.0
+
+
+async def test_asking_again_only_shortens(shared: RunningRuntime) -> None:
+    """A second stop with a longer grace changes nothing, a shorter one does."""
+    spec = shared.spec("sleep", pod="impatient")
+    await shared.started(spec)
+    begun = time.monotonic()
+    for grace_s in (60.0, 600.0, 0.0, 60.0):
+        await shared.containers.stop(spec.id, grace_s=grace_s)
+    how = await shared.ended(spec.id)
+
+    assert how.ended_by is EndedBy.STOP
+    assert time.monotonic() - begun < 3.0
+
+
+async def test_a_stop_loses_no_output(shared: RunningRuntime) -> None:
+    """What a flooding guest wrote before its stop is whole lines in order."""
+    spec = shared.spec("flood", "4096", pod="flooding")
+    await shared.started(spec)
+    await shared.containers.stop(spec.id, grace_s=0.2)
+    await shared.ended(spec.id)
+    numbers = [int(text.rstrip(".") or -1) for _, _, text in shared.log(spec)]
+
+    assert len(numbers) > 100
+    assert list(range(len(numbers) - 1)) == numbers[:-1]
+
+
+async def test_stopping_what_is_not_there_is_fine(shared: RunningRuntime) -> None:
+    """An attempt that never was, or has ended, may be stopped."""
+    spec = shared.spec("exit", "3", pod="done")
+    await shared.containers.stop(spec.id, grace_s=0.0)
+    how = await shared.run(spec)
+    await shared.containers.stop(spec.id, grace_s=0.0)
+
+    assert (3, how) == (how.code, await shared.ended(spec.id))
+
+
+async def test_the_runtime_ends_gracefully(own: RunningRuntime) -> None:
+    """SIGTERM to the runtime stops its guests, says so, and leaves nobody."""
+    spec = own.spec("sleep", pod="evening")
+    await own.started(spec)
+
+    assert own.end() == 0
+    own.start()
+    how = await own.ended(spec.id)
+
+    assert (143, EndedBy.STOP) == (how.code, how.ended_by)

@@ -1,0 +1,120 @@
+"""kill -9 of every part: nothing lost, nothing run twice, nobody left over."""
+
+import asyncio
+import functools
+import os
+import signal
+
+from tests.component.runtime import running
+from tests.component.runtime.running import RunningRuntime
+from wasm_node.agent.model import observed
+from wasm_node.protocol import records
+from wasm_node.protocol.records import EndedBy, Mount
+
+
+async def _facts(runtime: RunningRuntime) -> dict[records.AttemptId, observed.Fact]:
+    listed = await running.patiently(runtime.containers.listed)
+    return {each.id: each for each in listed}
+
+
+async def test_a_killed_supervisor_costs_nothing(own: RunningRuntime) -> None:
+    """Its successor finds the same processes, and the endings in between."""
+    stays, ends = own.spec("sleep", pod="stays"), own.spec("sleep", "300", pod="ends")
+    before = await own.started(stays)
+    await own.started(ends)
+    own.kill("supervisor")
+    how = await own.ended(ends.id)
+    after = (await _facts(own))[stays.id]
+
+    assert (0, EndedBy.ITSELF) == (how.code, how.ended_by)
+    assert before == after
+    await own.containers.stop(stays.id, grace_s=0.0)
+    assert (await own.ended(stays.id)).ended_by is EndedBy.STOP
+
+
+async def test_a_crash_while_nobody_looked_is_told(own: RunningRuntime) -> None:
+    """A worker shot while the supervisor is dead is still a known crash."""
+    spec = own.spec("sleep", pod="unlucky")
+    worker = await own.started(spec)
+    supervisor = own.service("supervisor")
+    os.kill(supervisor, signal.SIGSTOP)
+    os.kill(worker.pid, signal.SIGABRT)
+    running.until(lambda: not running.is_process(worker.pid), "the worker is gone")
+    os.kill(supervisor, signal.SIGKILL)
+    how = await own.ended(spec.id)
+
+    assert (128 + signal.SIGABRT, EndedBy.CRASH) == (how.code, how.ended_by)
+
+
+async def test_a_stop_goes_on_in_the_next_supervisor(own: RunningRuntime) -> None:
+    """A grace period that was running when the supervisor died still ends."""
+    spec = own.spec("sleep", pod="halfway")
+    await own.started(spec)
+    await own.containers.stop(spec.id, grace_s=1.0)
+    own.kill("supervisor")
+    how = await own.ended(spec.id)
+
+    assert (143, EndedBy.STOP) == (how.code, how.ended_by)
+
+
+async def test_a_killed_fork_server_costs_no_container(own: RunningRuntime) -> None:
+    """Workers live on, and the next one starts new ones."""
+    stays, comes = own.spec("sleep", pod="stays"), own.spec("exit", "5", pod="comes")
+    before = await own.started(stays)
+    own.kill("fork")
+    how = await own.run(comes)
+
+    assert how.code == 5
+    assert (await _facts(own))[stays.id] == before
+
+
+async def test_no_start_is_done_twice(own: RunningRuntime) -> None:
+    """Under kills of both services each attempt still runs exactly once."""
+    mount = Mount(str(own.mount), "/ledger", read_only=False)
+    ledger = own.mount / "starts"
+    ledger.touch()
+    ledger.chmod(0o666)  # each pod is another user
+    specs = [own.spec("ledger", f"t{n}", pod=f"p{n}", mounts=[mount]) for n in range(24)]
+
+    async def hurt() -> None:
+        for name in ("fork", "supervisor") * 3:
+            await asyncio.to_thread(own.kill, name)
+            await asyncio.sleep(0.05)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(hurt())
+        for each in specs:
+            group.create_task(own.started(each))
+    wanted = sorted(f"t{n} start" for n in range(len(specs)))
+    running.until(lambda: len(ledger.read_text().splitlines()) >= len(specs), "all have begun")
+
+    assert wanted == sorted(ledger.read_text().splitlines())
+    assert {each.id for each in specs} == set(await _facts(own))
+
+
+async def test_no_orphan_outlives_init(own: RunningRuntime) -> None:
+    """Kill -9 of init takes all with it; the next runtime tells what it saw."""
+    spec = own.spec("spin", pod="orphan")
+    worker = await own.started(spec)
+    assert own.process is not None
+    family = [own.service("supervisor"), own.service("fork"), worker.pid]
+    own.process.kill()
+    own.process.wait()
+    for pid in family:
+        running.until(functools.partial(running.is_gone, pid), f"{pid} is gone")
+    own.start()
+    how = await own.ended(spec.id)
+
+    assert (137, EndedBy.UNKNOWN, "ContainerStatusUnknown") == (how.code, how.ended_by, how.reason)
+
+
+async def test_endings_outlive_everything(own: RunningRuntime) -> None:
+    """What ended before the runtime was killed is told the same afterwards."""
+    spec = own.spec("exit", "42", pod="before")
+    how = await own.run(spec)
+    assert own.process is not None
+    own.process.kill()
+    own.process.wait()
+    own.start()
+
+    assert how == await own.ended(spec.id)

@@ -1,0 +1,154 @@
+"""What every Containers promises: the fake and the real runtime's client."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.component.runtime import running
+from tests.fakes.containers import FakeContainers
+from tests.wasm import guests
+from wasm_node.agent import errors, interfaces
+from wasm_node.agent.model import ids, observed
+from wasm_node.protocol import records
+from wasm_node.protocol.records import EndedBy
+
+Made = tuple[interfaces.Containers, Callable[..., records.ContainerSpec]]
+WITHIN_S = 15.0
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Iterator[running.RunningRuntime]:
+    """Return a real runtime; pods of different names tell the tests apart."""
+    with running.runtime() as made:
+        yield made
+
+
+@pytest.fixture(params=["fake", "real"])
+def made(request: pytest.FixtureRequest, runtime: running.RunningRuntime) -> Made:
+    """Return Containers, and how to describe a guest that sleeps for ever."""
+    if request.param == "real":
+        return runtime.containers, runtime.spec
+    fake = FakeContainers()
+    bad = running.digest(guests.path("missing"))
+    fake.cannot_prepare[bad] = errors.BadInput("imports env.nope", reason="MissingImport")
+    return fake, runtime.spec
+
+
+async def _end_of(containers: interfaces.Containers, attempt: records.AttemptId) -> observed.Ended:
+    async with asyncio.timeout(WITHIN_S):
+        async for news in containers.facts():
+            for fact in [news] if isinstance(news, observed.Running | observed.Ended) else news:
+                if isinstance(fact, observed.Ended) and fact.id == attempt:
+                    return fact
+    raise AssertionError("facts end never")
+
+
+async def _list_of(containers: interfaces.Containers) -> list[observed.Fact]:
+    async with asyncio.timeout(WITHIN_S):
+        news = await anext(aiter(containers.facts()))
+    assert not isinstance(news, observed.Running | observed.Ended)
+    return list(news)
+
+
+async def test_a_start_is_asked_for_twice(made: Made) -> None:
+    """The same attempt again is the same process, not a second one."""
+    containers, spec = made
+    wanted = spec("sleep", pod="twice")
+
+    assert await containers.start(wanted) == await containers.start(wanted)
+
+
+async def test_facts_begin_with_all_there_is(made: Made) -> None:
+    """The first thing facts yield is a list that names what runs."""
+    containers, spec = made
+    running_ = await containers.start(spec("sleep", pod="there"))
+
+    assert running_ in await _list_of(containers)
+
+
+async def test_a_stop_becomes_a_fact(made: Made) -> None:
+    """A stopped attempt arrives as ended by a stop, with 143."""
+    containers, spec = made
+    wanted = spec("sleep", pod="stopped")
+    await containers.start(wanted)
+    await containers.stop(wanted.id, grace_s=0.0)
+    ended = await _end_of(containers, wanted.id)
+
+    assert (143, EndedBy.STOP) == (ended.exit.code, ended.exit.ended_by)
+    assert ended.finished_at >= ended.started_at
+
+
+async def test_a_stop_of_nothing_is_fine(made: Made) -> None:
+    """What never ran, or has ended, may be stopped."""
+    containers, spec = made
+    wanted = spec("sleep", pod="over")
+    await containers.stop(wanted.id, grace_s=0.0)
+    await containers.start(wanted)
+    await containers.stop(wanted.id, grace_s=0.0)
+    await _end_of(containers, wanted.id)
+    await containers.stop(wanted.id, grace_s=0.0)
+
+
+async def test_an_ended_attempt_never_runs_again(made: Made) -> None:
+    """A start of what has ended says when it ran, and it stays ended."""
+    containers, spec = made
+    wanted = spec("sleep", pod="once")
+    first = await containers.start(wanted)
+    await containers.stop(wanted.id, grace_s=0.0)
+    ended = await _end_of(containers, wanted.id)
+    again = await containers.start(wanted)
+
+    assert first == again
+    assert ended in await _list_of(containers)
+
+
+async def test_what_runs_is_not_forgotten(made: Made) -> None:
+    """Forgetting waits for the end; then nothing is known any more."""
+    containers, spec = made
+    wanted = spec("sleep", pod="memory")
+    await containers.start(wanted)
+    with pytest.raises(errors.Retryable):
+        await containers.forget(ids.pod_uid("memory"))
+    await containers.stop(wanted.id, grace_s=0.0)
+    await _end_of(containers, wanted.id)
+    await containers.forget(ids.pod_uid("memory"))
+
+    assert "memory" not in {each.id.pod_uid for each in await _list_of(containers)}
+    await containers.forget(ids.pod_uid("memory"))
+
+
+async def test_what_cannot_run_is_bad_input(made: Made) -> None:
+    """Prepare and start refuse a missing import with the same reason."""
+    containers, spec = made
+    path = guests.path("missing")
+    with pytest.raises(errors.BadInput, match=r"env\.nope") as prepared:
+        await containers.prepare(running.program(path))
+    with pytest.raises(errors.BadInput, match=r"env\.nope") as started:
+        await containers.start(spec("missing", pod="missing"))
+
+    assert {"MissingImport"} == {prepared.value.reason, started.value.reason}
+    assert "missing" not in {each.id.pod_uid for each in await _list_of(containers)}
+
+
+async def test_preparing_again_is_fine(made: Made) -> None:
+    """A module may be prepared often, and at the same time."""
+    containers, _ = made
+    wanted = running.program(guests.path("sleep"))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(containers.prepare(wanted))
+    await containers.prepare(wanted)
+
+
+async def test_a_container_restarts_as_a_new_attempt(made: Made) -> None:
+    """Attempts are told apart, and the one before is still known."""
+    containers, spec = made
+    for attempt in (0, 1):
+        wanted = spec("sleep", pod="again", attempt=attempt)
+        await containers.start(wanted)
+        await containers.stop(wanted.id, grace_s=0.0)
+        await _end_of(containers, wanted.id)
+    known = {each.id.attempt for each in await _list_of(containers) if each.id.pod_uid == "again"}
+
+    assert known == {0, 1}

@@ -1,0 +1,139 @@
+"""What crosses between the programs comes out as it went in, or not at all."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from wasm_node.protocol import journal, layout, messages, records, settings
+
+ID = records.AttemptId("1b4e28ba-2fa1-11d2", "main", 3)
+EXIT = records.ExitRecord(42, records.EndedBy.ITSELF, "Error", "why", 1, 2)
+SPEC = records.ContainerSpec(
+    id=ID,
+    pod_namespace="default",
+    pod_name="web",
+    module_path="/images/web.wasm",
+    module_digest="sha256:00",
+    argv=("web", "--port=1"),
+    env=(("A", "1"), ("B", "")),
+    mounts=(records.Mount("/host", "/guest", read_only=True),),
+    log_path="/logs/3.log",
+    memory_limit_bytes=1 << 26,
+    cpu_limit_millis=None,
+)
+REQUESTS: list[messages.Request] = [
+    messages.Hello(1),
+    messages.Prepare("/images/web.wasm", "sha256:00"),
+    messages.Start(ID),
+    messages.Stop(ID, 30),
+    messages.Stop(ID, 0.5),
+    messages.List(""),
+    messages.List(str(ID)),
+    messages.Forget("1b4e28ba-2fa1-11d2"),
+    messages.Subscribe(),
+]
+
+
+@pytest.mark.parametrize("wanted", REQUESTS, ids=repr)
+def test_requests_come_through(wanted: messages.Request) -> None:
+    """Each request survives JSON, with its number."""
+    wire = json.loads(json.dumps(messages.request(7, wanted)))
+
+    assert messages.parse_request(wire) == (7, wanted)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {},
+        {"seq": 1},
+        {"seq": 1, "verb": "reboot"},
+        {"seq": 1, "verb": "list"},
+        {"seq": 1, "verb": "list", "after": 3},
+        {"seq": 1, "verb": "hello", "version": True},
+        {"seq": 1, "verb": "hello", "version": 1, "more": 1},
+        {"seq": 1, "verb": "start", "id": "pod/main/0"},
+        {"seq": 1, "verb": "forget", "pod_uid": "../x"},
+    ],
+)
+def test_bad_requests_are_value_errors(raw: dict[str, object]) -> None:
+    """What is no request of this version is told as that, and nothing else."""
+    with pytest.raises(ValueError, match="cannot"):
+        messages.parse_request(raw)
+
+
+@pytest.mark.parametrize("how", [EXIT, None])
+def test_facts_come_through(how: records.ExitRecord | None) -> None:
+    """Facts survive JSON, ended or not."""
+    fact = messages.Fact(ID, 17, 5, how)
+    wire = json.loads(json.dumps(fact.to_message()))
+
+    assert messages.Fact.from_message(wire) == fact
+
+
+def test_files_come_through() -> None:
+    """So do specs, exits, stop notes and settings."""
+    note = journal.StopNote(5, signalled=True)
+    wanted = settings.RuntimeSettings(Path("/s"), Path("/r"), Path("/l"), agent_uid=7)
+
+    assert records.ContainerSpec.from_json(SPEC.to_json()) == SPEC
+    assert records.ExitRecord.from_json(EXIT.to_json()) == EXIT
+    assert journal.StopNote.from_json(note.to_json()) == note
+    assert settings.RuntimeSettings.from_json(wanted.to_json()) == wanted
+
+
+JOURNAL = journal.claimed(17, 99, 5) + journal.entered(6) + journal.ended(EXIT)
+
+
+@pytest.mark.parametrize("size", range(len(JOURNAL) + 1))
+def test_a_journal_cut_short_tells_what_it_can(size: int) -> None:
+    """Only whole lines count, so that each cut gives an earlier state."""
+    whole = JOURNAL[:size].count(b"\n")
+    states = [
+        journal.Journal(),
+        journal.Journal(17, 99, 5),
+        journal.Journal(17, 99, 5, 6),
+        journal.Journal(17, 99, 5, 6, EXIT),
+    ]
+
+    assert journal.Journal.parse(JOURNAL[:size]) == states[whole]
+
+
+def test_a_process_name_cannot_lie_about_its_start() -> None:
+    """Spaces and parentheses in a name do not move the fields behind it."""
+    stat = b"17 (a) R 1 (b) S " + b" ".join(b"%d" % each for each in range(4, 53))
+
+    assert (journal.state(stat), journal.start_ticks(stat)) == ("S", 22)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"pod_uid": ""},
+        {"pod_uid": "."},
+        {"pod_uid": "a/b"},
+        {"pod_uid": "x" * 64},
+        {"container": ".."},
+        {"container": "UPPER"},
+        {"container": "a\n"},
+        {"attempt": -1},
+        {"attempt": True},
+        {"attempt": 10**9},
+    ],
+)
+def test_an_id_is_safe_in_a_path(bad: dict[str, object]) -> None:
+    """What could lead elsewhere is refused."""
+    with pytest.raises(ValueError, match="cannot use"):
+        layout.checked(dataclasses.replace(ID, **bad))  # type: ignore[arg-type]
+
+
+def test_attempts_are_found_on_disk(tmp_path: Path) -> None:
+    """The tree is read back as ids; what is no id is passed over."""
+    for each in (ID, dataclasses.replace(ID, attempt=10)):
+        layout.attempt(tmp_path, each).mkdir(parents=True)
+    (layout.container(tmp_path, ID) / "notes").mkdir()
+    (layout.pods(tmp_path) / "_bad" / "containers" / "main" / "0").mkdir(parents=True)
+
+    assert [each.attempt for each in layout.attempts(tmp_path)] == [3, 10]
