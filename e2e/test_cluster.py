@@ -184,9 +184,9 @@ def test_a_standing_cluster_ends_without_a_trace(tmp_path: Path) -> None:
     directory = tmp_path / "standing"
     env_file = standing.up(directory)
     again = standing.up(directory)
-    script = f". '{env_file}' && kubectl get --raw /readyz && echo \" $REGISTRY\""
+    script = f". '{env_file}' && echo $REGISTRY && kubectl get node $NODE --no-headers"
     said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
-    ready, address = said.stdout.split()
+    address, node, ready, *_ = said.stdout.split()
     connection = http.client.HTTPConnection(address, timeout=10)
     connection.request("GET", "/v2/")
     registry_status = connection.getresponse().status
@@ -196,7 +196,7 @@ def test_a_standing_cluster_ends_without_a_trace(tmp_path: Path) -> None:
     standing.down(directory)
 
     assert again == env_file
-    assert (ready, registry_status) == ("ok", HTTPStatus.OK)
+    assert (node, ready, registry_status) == ("wasm-a", "Ready", HTTPStatus.OK)
     assert len(users) == 4 + 1 + 4  # the control plane, the registry, the node
     assert _alive(users) == []
     assert not directory.exists()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from e2e import pods
+from e2e import pods, watching
 from e2e.cluster import wait_until
 from e2e.namespaces import Namespace
 
@@ -66,6 +66,26 @@ def test_a_running_pod_is_reported_as_a_kubelet_reports_it(
     assert main["restartCount"] == 0
     assert main["containerID"].startswith("wasmtime://")
     assert "@sha256:" in main["imageID"]
+
+
+def test_each_container_has_its_own_life_and_log(namespace: Namespace, images: Images) -> None:
+    """Of two containers one may end while the other runs on."""
+    pod = pods.pod("pair", images("sleep"))
+    second = {"name": "second", "image": images("echo"), "args": ["the second"]}
+    pod["spec"]["containers"].append(second)
+    namespace.apply(pod)
+
+    seen = namespace.wait("pair", "one of two ready", _has_one_ended)
+
+    assert seen.pod["status"]["phase"] == "Running"
+    assert pods.is_running(seen)
+    assert namespace.kubectl("logs", "pair", "-c=second") == "the second\n"
+    assert namespace.kubectl("get", "pod", "pair", "--no-headers").split()[1] == "1/2"
+
+
+def _has_one_ended(seen: watching.Seen) -> bool:
+    statuses = seen.pod["status"].get("containerStatuses", ())
+    return pods.is_running(seen) and any("terminated" in each["state"] for each in statuses)
 
 
 def test_a_deleted_pod_leaves_nothing(namespace: Namespace, images: Images) -> None:

@@ -15,6 +15,7 @@ import select
 import shlex
 import shutil
 import signal
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -118,4 +119,5 @@ def _start_time(pid: int) -> str:
 
 def _shell_lines(variables: Mapping[str, str], commands: Path) -> str:
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
-    return "".join(lines) + f'export PATH={shlex.quote(str(commands))}:"$PATH"\n'
+    ours = shlex.quote(f"{commands}:{Path(sys.executable).parent}")  # kubectl, wasm-node
+    return "".join(lines) + f'export PATH={ours}:"$PATH"\n'

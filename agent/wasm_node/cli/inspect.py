@@ -75,7 +75,7 @@ def _show_program(kind: image.Kind, content: bytes) -> int:
     if kind is image.Kind.TEXT:
         return _verdict(None)
     seen = wasm_header.interface(content)
-    for module, names in itertools.groupby(sorted(seen.imports), key=lambda each: each[0]):
+    for module, names in itertools.groupby(sorted(set(seen.imports)), key=lambda each: each[0]):
         _line("imports", " ".join([module, *(name for _, name in names if name)]))
     _line("exports", " ".join(seen.exports) or "-")
     return _verdict(worlds.obstacle(kind, seen))

@@ -3,6 +3,7 @@
 import tarfile
 from pathlib import Path
 
+import oras.client
 import pytest
 
 from e2e.cluster import Registry
@@ -56,6 +57,22 @@ async def test_artifacts(
     assert program.argv == (f"{name}.wasm", "x")
     assert publishing.digest(program.path.read_bytes()) == program.digest
     assert program.path.stat().st_mode & 0o777 == 0o444
+
+
+async def test_pushed_by_oras(registry: Registry, tmp_path: Path) -> None:
+    """What oras makes of a plain file is layout M, though it calls it a tar."""
+    (tmp_path / "app.wasm").write_bytes(MODULE)
+    oras.client.OrasClient(insecure=True).push(
+        f"{registry.address}/layouts/oras:1",
+        files=[str(tmp_path / "app.wasm")],
+        disable_path_validation=True,
+        quiet=True,
+    )
+    async with RegistryPuller(tmp_path / "images") as puller:
+        found = await puller.pull(f"{registry.address}/layouts/oras:1")
+
+    assert found.layout == "M (oras push)"
+    assert found.module_digest == publishing.digest(MODULE)
 
 
 async def test_tar_image(registry: Registry, tmp_path: Path) -> None:

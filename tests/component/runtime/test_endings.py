@@ -9,6 +9,7 @@ import pytest
 from tests.component.runtime.running import RunningRuntime, until
 from wasm_node.agent.model import ids
 from wasm_node.protocol.records import EndedBy, Mount
+from wasm_node.runtime.limits import host
 
 MIB = 1 << 20
 
@@ -115,4 +116,4 @@ async def test_nothing_is_left_of_the_ended(own: RunningRuntime) -> None:
 
     assert [] == list((own.settings.state / "pods" / "gone").rglob("*"))
     memory = Path("/sys/fs/cgroup/memory")
-    until(lambda: not list(memory.rglob("wasm-node-*/gone")), "no group is left")
+    until(lambda: not list(memory.rglob(f"{host.name(own.settings.state)}")), "no group is left")

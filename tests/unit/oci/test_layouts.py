@@ -54,6 +54,7 @@ def plan(config: str, *layers: str | dict[str, Any], artifact: str = "") -> layo
         (B_CONFIG, WASM, "B"),
         (EMPTY, "application/octet-stream", "M"),
         (EMPTY, "", "M"),
+        (EMPTY, TAR, "M"),
         ("application/vnd.unknown.config.v1+json", WASM, "M"),
         (OCI, WASM, "M"),
     ],

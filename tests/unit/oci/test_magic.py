@@ -47,6 +47,7 @@ def test_kinds(head: bytes, kind: Kind | None) -> None:
         (b"#!/bin/sh -e\necho", "a script (#!/bin/sh -e)"),
         (b"\x1f\x8b\x08", "a gzip archive"),
         (b"MZ\x90", "a Windows program"),
+        (bytes(257) + b"ustar\x0000", "a tar archive"),
         (b"hello", "something else (its first bytes are 68 65 6c 6c 6f)"),
     ],
 )

@@ -14,7 +14,7 @@ Value = TypeVar("Value")
 
 
 async def finish(
-    step: Callable[[], Value], *, interrupt: Callable[[], None] = lambda: None
+    step: Callable[..., Value], *args: object, interrupt: Callable[[], None] = lambda: None
 ) -> Value:
     """
     Run a blocking step in a thread and return its result.
@@ -22,7 +22,7 @@ async def finish(
     A cancellation calls `interrupt`, which should make the step end early, and
     goes on once the step has ended.
     """
-    future = asyncio.get_running_loop().run_in_executor(None, step)
+    future = asyncio.get_running_loop().run_in_executor(None, step, *args)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:

@@ -89,11 +89,20 @@ def _documents(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _anchor(document: dict[str, Any], directory: Path) -> None:
-    """Make `file:` images relative to the manifest that names them."""
+    """
+    Make `file:` images relative to the manifest that names them.
+
+    Raises:
+        BadInput: there is no such file.
+    """
     for each in document.get("spec", {}).get("containers", ()):
         image = str(each.get("image", ""))
         if image.startswith(FILE_SCHEME):
             path = (directory / image.removeprefix(FILE_SCHEME)).resolve()
+            if not path.is_file():
+                raise errors.BadInput(
+                    f"cannot run image {image}: there is no file {path}", reason="NotFound"
+                )
             each |= {"image": f"{FILE_SCHEME}{path}", "imagePullPolicy": "IfNotPresent"}
 
 

@@ -209,11 +209,16 @@ def _only(layers: tuple[Descriptor, ...], types: tuple[str, ...], letter: str) -
 
 
 def _sniffable(manifest: Manifest) -> Descriptor:
-    """Return the one layer that may be a module; its bytes will tell."""
+    """
+    Return the one layer that may be a module; its bytes will tell.
+
+    NB: oras calls a file of no given type `...layer.v1.tar`, so that says
+    nothing here; a directory is `...tar+gzip`.
+    """
     layers = manifest.layers
     if len(layers) > 1:
         layers = tuple(each for each in layers if _says_wasm(each))
-    if len(layers) == 1 and not layers[0].media_type.endswith((".tar", "+tar", "gzip")):
+    if len(layers) == 1 and not layers[0].media_type.endswith("gzip"):
         return layers[0]
     found = ", ".join(each.media_type or "(none)" for each in manifest.layers[:5])
     kind = manifest.artifact_type or manifest.config.media_type or "(none)"

@@ -36,6 +36,8 @@ def describe(head: bytes) -> str:
     if head.startswith(b"#!"):
         line = head[:200].split(b"\n")[0].decode(errors="replace").strip()
         return f"a script ({line})"
+    if head[257:262] == b"ustar":
+        return "a tar archive"
     for magic, words in _OTHERS.items():
         if head.startswith(magic):
             return words

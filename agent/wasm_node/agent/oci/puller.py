@@ -6,14 +6,12 @@ what is not in the store yet; `local` walks the same way without a network. One
 transfer per blob and one walk per reference at a time, however many pods ask.
 """
 
-import asyncio
 import dataclasses
 import functools
-import importlib
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeAlias, TypeVar
+from typing import Self, TypeAlias
 
 from wasm_node.agent import errors
 from wasm_node.agent.asynckit import singleflight, threads
@@ -27,14 +25,11 @@ from wasm_node.agent.oci import (
     reference,
     store,
     timeouts,
+    transfers,
     unpacking,
 )
 from wasm_node.agent.oci.documents import Descriptor, UnusableError
 
-if TYPE_CHECKING:
-    from wasm_node.agent.oci import registry
-
-_Value = TypeVar("_Value")
 _TIMEOUTS = timeouts.Timeouts()
 Progress: TypeAlias = Callable[[int, int | None], None]
 
@@ -75,17 +70,14 @@ class RegistryPuller:
         layer_most_bytes: int = 2 << 30,
     ) -> None:
         self._store = store.Store(images_dir)
-        self._insecure = frozenset(insecure_registries)
-        self._patience = patience
-        self._client: registry.Registry | None = None
-        self._connecting = asyncio.Lock()
-        self._slots = asyncio.Semaphore(parallel)
+        self._transfers = transfers.Transfers(
+            self._store, frozenset(insecure_registries), patience, parallel=parallel
+        )
         self._layer_most_bytes = layer_most_bytes
         self._pulls: singleflight.SingleFlight[str, image.Image] = singleflight.SingleFlight()
         self._looks: singleflight.SingleFlight[str, image.Image | None] = (
             singleflight.SingleFlight()
         )
-        self._transfers: singleflight.SingleFlight[Digest, None] = singleflight.SingleFlight()
         self._unpackings: singleflight.SingleFlight[Digest, None] = singleflight.SingleFlight()
         self._listeners: dict[str, list[Progress]] = {}
         self._kinds: dict[Digest, image.Kind] = {}
@@ -95,8 +87,7 @@ class RegistryPuller:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._client is not None:
-            await self._client.__aexit__()
+        await self._transfers.close()
 
     async def pull(self, reference_text: str, *, progress: Progress | None = None) -> image.Image:
         """See `interfaces.Puller`."""
@@ -143,7 +134,7 @@ class RegistryPuller:
 
     async def _look(self, at: reference.Reference) -> image.Image | None:
         try:
-            root = at.digest or await _blocking(self._store.pointed, str(at))
+            root = at.digest or await threads.finish(self._store.pointed, str(at))
             if root is None:
                 return None
             return await self._image(_Walk(at, may_fetch=False, heard=_deaf), root)
@@ -158,7 +149,7 @@ class RegistryPuller:
         try:
             root = await self._resolved(at)
             found = await self._image(_Walk(at, may_fetch=True, heard=tell), root)
-            await _blocking(self._store.point, str(at), root)
+            await threads.finish(self._store.point, str(at), root)
         except OSError as error:
             raise errors.Retryable(
                 f"cannot pull {at.text}: it cannot be kept on disk: {error.strerror or error}",
@@ -173,10 +164,10 @@ class RegistryPuller:
 
     async def _resolved(self, at: reference.Reference) -> Digest:
         """Store what the reference names now and return its digest."""
-        if at.digest is not None and await _blocking(self._store.has, at.digest):
+        if at.digest is not None and await threads.finish(self._store.has, at.digest):
             return at.digest
-        content = await (await self._registry()).document(at, at.wanted)
-        digest = await _blocking(self._store.put, content)
+        content = await self._transfers.document(at, at.wanted)
+        digest = await threads.finish(self._store.put, content)
         if at.digest is not None and digest != at.digest:
             raise _wrong_document(at, at.digest, digest)
         return digest
@@ -208,12 +199,12 @@ class RegistryPuller:
             )
 
     async def _document(self, walk: _Walk, digest: Digest) -> documents.Document:
-        content = await _blocking(self._store.read, digest, documents.MANIFEST_MOST_BYTES)
+        content = await threads.finish(self._store.read, digest, documents.MANIFEST_MOST_BYTES)
         if content is None:
             if not walk.may_fetch:
                 raise _AbsentError
-            content = await (await self._registry()).document(walk.at, digest)
-            actual = await _blocking(self._store.put, content)
+            content = await self._transfers.document(walk.at, digest)
+            actual = await threads.finish(self._store.put, content)
             if actual != digest:
                 raise _wrong_document(walk.at, digest, actual)
         return documents.parse(content)
@@ -223,7 +214,7 @@ class RegistryPuller:
         digest = plan.layer.digest
         path = self._store.blob(digest)
         if digest not in self._kinds:
-            self._kinds[digest] = await _blocking(_sniffed, walk.at.text, path)
+            self._kinds[digest] = await threads.finish(_sniffed, walk.at.text, path)
         return image.Image(
             reference=walk.at.text,
             image_id=walk.at.image_id(root),
@@ -240,12 +231,14 @@ class RegistryPuller:
         if plan.config.size_bytes > documents.CONFIG_MOST_BYTES:
             raise UnusableError(f"its config has {plan.config.size_bytes} bytes")
         await self._fetch(dataclasses.replace(walk, heard=_deaf), (plan.config,))
-        content = await _blocking(self._store.read, plan.config.digest, documents.CONFIG_MOST_BYTES)
+        content = await threads.finish(
+            self._store.read, plan.config.digest, documents.CONFIG_MOST_BYTES
+        )
         if content is None:
             raise _AbsentError
         config = documents.image_config(content)
         layouts.refuse_large_stranger(config, plan.layers)
-        if not await _blocking(self._store.has_tree, manifest):
+        if not await threads.finish(self._store.has_tree, manifest):
             await self._fetch(walk, plan.layers)
             await self._unpackings.do(
                 manifest, functools.partial(self._unpack, manifest, plan.layers)
@@ -283,40 +276,13 @@ class RegistryPuller:
         """Have these blobs in the store, one after the other."""
         total, before = sum(each.size_bytes for each in wanted), 0
         for each in wanted:
-            if not await _blocking(self._store.has, each.digest, each.size_bytes):
+            if not await threads.finish(self._store.has, each.digest, each.size_bytes):
                 if not walk.may_fetch:
                     raise _AbsentError
                 tell = functools.partial(_tell_more, walk.heard, before, total)
-                await self._transfers.do(
-                    each.digest, functools.partial(self._transfer, walk.at, each, tell)
-                )
+                await self._transfers.blob(walk.at, each, tell)
             before += each.size_bytes
             walk.heard(before, total)
-
-    async def _transfer(
-        self, at: reference.Reference, wanted: Descriptor, tell: Callable[[int], None]
-    ) -> None:
-        client = await self._registry()
-        async with self._slots:
-            receive = functools.partial(
-                store.Incoming, self._store, wanted.digest, wanted.size_bytes
-            )
-            await client.blob(at, wanted, receive, tell)
-
-    async def _registry(self) -> "registry.Registry":
-        """Return the client, imported at the first need: that takes 0.2 s."""
-        async with self._connecting:
-            if self._client is None:
-                made = await _blocking(importlib.import_module, "wasm_node.agent.oci.registry")
-                client: registry.Registry = made.Registry(
-                    insecure=self._insecure, timeouts=self._patience
-                )
-                self._client = await client.__aenter__()
-            return self._client
-
-
-async def _blocking(step: Callable[..., _Value], *args: object) -> _Value:
-    return await threads.finish(functools.partial(step, *args))
 
 
 def _tell_more(heard: Progress, before: int, total: int, received: int) -> None:

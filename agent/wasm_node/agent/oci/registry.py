@@ -251,9 +251,9 @@ async def _pour(
         received += len(chunk)
         if len(pending) >= _CHUNK_BYTES:
             step, pending = bytes(pending), bytearray()
-            await threads.finish(functools.partial(incoming.write, step))
+            await threads.finish(incoming.write, step)
             progress(received)
-    await threads.finish(functools.partial(incoming.write, bytes(pending)))
+    await threads.finish(incoming.write, bytes(pending))
     await threads.finish(incoming.commit)
     progress(received)
 

@@ -152,8 +152,11 @@ class Store:
         listing.write_bytes(trees.dump(root))
         listing.chmod(0o444)
         listing.replace(path.with_suffix(".json"))
-        with contextlib.suppress(OSError):  # another process was first: the same tree
+        try:
             directory.replace(path)
+        except OSError:
+            if not path.is_dir():  # else another process was first: the same tree
+                raise
         self._known_trees[path] = root
 
     def known_tree(self, path: Path) -> trees.Directory:

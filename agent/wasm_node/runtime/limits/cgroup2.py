@@ -35,10 +35,9 @@ class Cgroup2:
         for pid in (own / "cgroup.procs").read_text().split():
             with contextlib.suppress(ProcessLookupError):
                 (leaf / "cgroup.procs").write_text(pid)
+        (own / "cgroup.subtree_control").write_text(_HAND_DOWN)
         self._root = own / name
         self._root.mkdir(exist_ok=True)
-        for each in (own, self._root):
-            (each / "cgroup.subtree_control").write_text(_HAND_DOWN)
         groups.sweep(self._root)
 
     def make(
@@ -49,8 +48,9 @@ class Cgroup2:
         if memory_bytes is None and cpu_millis is None:
             return []
         directory = self._directory(each)
-        directory.parent.mkdir(exist_ok=True)
-        (directory.parent / "cgroup.subtree_control").write_text(_HAND_DOWN)
+        for each_above in (self._root, directory.parent):
+            each_above.mkdir(exist_ok=True)
+            (each_above / "cgroup.subtree_control").write_text(_HAND_DOWN)
         directory.mkdir()
         if memory_bytes is not None:
             (directory / "memory.max").write_text(str(memory_bytes + groups.ROOM_BYTES))

@@ -84,13 +84,13 @@ def count(path: Path, name: str) -> int:
 
 
 def remove(directory: Path) -> None:
-    """Remove a container's group, and its pod's after the last container."""
-    for each in (directory, directory.parent):
-        with contextlib.suppress(OSError):  # absent, or another container's is in it
+    """Remove a container's group; its pod's, and ours, after the last."""
+    for each in (directory, directory.parent, directory.parent.parent):
+        with contextlib.suppress(OSError):  # absent, or others are in it
             each.rmdir()
 
 
 def sweep(root: Path) -> None:
-    """Remove groups left by an earlier runtime; those in use stay."""
-    for directory in root.glob("*/*/"):
+    """Remove groups left by an earlier runtime, and ours; those in use stay."""
+    for directory in (*root.glob("*/*/"), root / "any" / "any"):
         remove(directory)
