@@ -121,6 +121,39 @@ def test_a_killed_part_of_the_runtime_costs_no_pod(
     _new_pod_runs(counting, images, f"after-{service.replace(' ', '-')}")
 
 
+@pytest.mark.parametrize("victim", ["agent", "supervisor", "fork server"])
+def test_a_burst_survives_a_kill_in_its_midst(
+    breakable: Bed, breakable_namespace: Namespace, images: Images, victim: str
+) -> None:
+    """Of forty pods that begin meanwhile each runs, and none runs twice."""
+    node, namespace = breakable.node, breakable_namespace
+    names = [f"burst-{number}" for number in range(2 * _PODS)]
+
+    def create(some: list[str]) -> None:  # kubectl would take longer than they run
+        for name in some:
+            pod = pods.pod(name, images("count"), 300, 2, name)
+            path = f"/api/v1/namespaces/{namespace.name}/pods"
+            breakable.plane.admin.call("POST", path, pod)
+
+    create(names[:_PODS])
+    wait_until(lambda: node.processes("wasm:"), "the first worker", within_s=20)
+    if victim == "agent":
+        node.agent.kill()
+        create(names[_PODS:])
+        node.start_agent()
+    else:
+        (pid,) = node.processes(f"wasm-node {victim}")
+        os.kill(pid, signal.SIGKILL)
+        create(names[_PODS:])
+
+    ended = {name: namespace.wait_over(name) for name in names}
+    assert {pod["status"]["phase"] for pod in ended.values()} == {"Succeeded"}
+    assert {pods.status(pod)["restartCount"] for pod in ended.values()} == {0}
+    assert {name: namespace.log(name) for name in names} == {
+        name: f"n 0 {name}\nn 1 {name}\n" for name in names
+    }
+
+
 def test_a_killed_worker_is_told_and_restarted(
     breakable: Bed, breakable_namespace: Namespace, images: Images
 ) -> None:

@@ -79,6 +79,12 @@ async def test_stopping_what_is_not_there_is_fine(shared: RunningRuntime) -> Non
     assert (3, how) == (how.code, await shared.ended(spec.id))
 
 
+async def test_the_runtime_may_be_ended_at_once(own: RunningRuntime) -> None:
+    """SIGTERM to one that has hardly begun is an orderly end as well."""
+    assert own.end() == 0
+    assert not (own.settings.run / "runtime.sock").exists()
+
+
 async def test_the_runtime_ends_gracefully(own: RunningRuntime) -> None:
     """SIGTERM to the runtime stops its guests, says so, and leaves nobody."""
     spec = own.spec("sleep", pod="evening")
