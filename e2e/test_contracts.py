@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from http import HTTPStatus
+from pathlib import Path
 
 import pytest
 
@@ -70,7 +71,9 @@ class TestApiServer(pods.PodHomeContract):
     """The API server, as `system:node:NAME` sees it."""
 
     @pytest.fixture
-    async def home(self, namespace: namespaces.Namespace) -> AsyncIterator[pods.Home]:
+    async def home(
+        self, namespace: namespaces.Namespace, tmp_path: Path
+    ) -> AsyncIterator[pods.Home]:
         """Give a home in a namespace of its own."""
         credentials = namespace.bed.plane.node_credentials(_NODE, ["127.0.0.1"])
         node = {
@@ -80,6 +83,8 @@ class TestApiServer(pods.PodHomeContract):
             "spec": {"unschedulable": True},
         }
         await asyncio.to_thread(namespace.kubectl, "apply", "-f", "-", stdin=json.dumps(node))
-        async with client.Api.connect(credentials.kubeconfig) as connection:
+        async with client.Api.connect(
+            credentials.kubeconfig, private=tmp_path / "private"
+        ) as connection:
             yield _Cluster(connection, namespace)
         await asyncio.to_thread(namespace.kubectl, "delete", "node", _NODE)

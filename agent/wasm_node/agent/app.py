@@ -69,7 +69,9 @@ async def _serve(chosen: settings.Settings, directory: statedir.StateDir) -> Non
     host_ip = chosen.host_ip or host.address
     async with contextlib.AsyncExitStack() as stack:
         news = stack.enter_context(changes.Changes())
-        api = await stack.enter_async_context(client.Api.connect(chosen.kubeconfig))
+        api = await stack.enter_async_context(
+            client.Api.connect(chosen.kubeconfig, private=directory.run / "credentials")
+        )
         images = await stack.enter_async_context(
             puller.RegistryPuller(directory.images, insecure_registries=chosen.insecure_registries)
         )

@@ -21,7 +21,7 @@ PAGE = 500
 
 @dataclasses.dataclass(frozen=True)
 class Hello:
-    """The first request; answered with the runtime's version and worlds."""
+    """The first request; answered with the runtime's version."""
 
     verb: ClassVar[str] = "hello"
     version: int

@@ -54,13 +54,15 @@ class Attempt:
     def note_stop(self, note: journal.StopNote) -> None:
         """Put a stop on record; before any signal is sent."""
         self.stop = note
-        durable.write(self.directory / layout.STOP, note.to_json())
+        with contextlib.suppress(OSError):  # a full disk must not keep it running
+            durable.write(self.directory / layout.STOP, note.to_json())
 
     def note_exit(self, how: records.ExitRecord) -> None:
         """Put the ending on record; for good."""
         self.exit = how
         self.phase = Phase.ENDED
-        durable.write(self.directory / layout.EXIT, how.to_json())
+        with contextlib.suppress(OSError):  # a full disk, or the agent was too quick
+            durable.write(self.directory / layout.EXIT, how.to_json())
 
     def is_alive(self) -> bool:
         """Say whether the worker's process exists, if only as a zombie."""
@@ -111,8 +113,13 @@ class Attempts:
         self._by_pid: dict[int, Attempt] = {}
         self._by_pod: dict[str, set[records.AttemptId]] = {}
 
-    def load(self) -> None:
-        """Read what an earlier supervisor left: ended and claimed ones."""
+    def load(self, *, first: bool) -> None:
+        """
+        Read what an earlier supervisor left: ended and claimed attempts.
+
+        Under a new init (`first`) no worker can be about to claim one: what
+        looks like that was cut short, and may be started.
+        """
         for each in layout.attempts(self._state):
             found = self.new(each)
             found.read_journal()
@@ -126,6 +133,8 @@ class Attempts:
             elif found.told.pid:
                 self.runs(found)
             else:
+                if first:
+                    (found.directory / layout.JOURNAL).unlink(missing_ok=True)
                 self.drop(found)
 
     def new(self, each: records.AttemptId) -> Attempt:

@@ -81,9 +81,11 @@ class Cache:
             if kept is not None:
                 self._finish(job, kept)
                 continue
-            refusal = self._begin(job)
-            if refusal is not None:
-                self._finish(job, refusal)
+            try:
+                self._begin(job)
+            except OSError as error:
+                text = f"cannot compile {job.path}: {error}"
+                self._finish(job, _away(text))
 
     def _kept(self, digest: str) -> Answer | None:
         if self._link.about is None:
@@ -109,18 +111,18 @@ class Cache:
         )
         return messages.Refusal(retry=False, reason="MissingImport", message=text)
 
-    def _begin(self, job: _Job) -> messages.Refusal | None:
+    def _begin(self, job: _Job) -> None:
         path = self._path(job.digest)
         path.parent.mkdir(parents=True, exist_ok=True)
         for each in (path.parent.parent, path.parent):  # workers of other users map the code
             each.chmod(0o755)
-        try:
-            module = os.open(job.path, os.O_RDONLY | os.O_NONBLOCK)
-        except OSError as error:
-            text = f"cannot open module {job.path}: {error.strerror}"
-            return messages.Refusal(retry=True, reason="CreateContainerError", message=text)
         job.beside = path.with_name(f".{path.name}.{os.getpid()}")
-        output = os.open(job.beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        module = os.open(job.path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            output = os.open(job.beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        except OSError:
+            os.close(module)
+            raise
         news, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         job.tries += 1
         job.answer = b""
@@ -128,7 +130,6 @@ class Cache:
         self._loop.watch(news, lambda _events: self._heard(job, news))
         order = {"digest": job.digest, "uid": self._uid}
         self._link.order("compile", order, (module, output, writer))
-        return None
 
     def _heard(self, job: _Job, news: int) -> None:
         part = os.read(news, _ANSWER_BYTES)
@@ -168,3 +169,7 @@ class Cache:
         del self._jobs[job.digest]
         for done in job.waiting:
             done(answer)
+
+
+def _away(text: str) -> messages.Refusal:
+    return messages.Refusal(retry=True, reason="CreateContainerError", message=text)

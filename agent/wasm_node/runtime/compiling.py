@@ -29,6 +29,7 @@ def main(
 ) -> NoReturn:
     """Compile what the first descriptor holds, and end."""
     module, output, news = fds
+    process.close_all_but({0, 1, 2, module, output, news})
     process.set_name("wasm-node compile")
     process.limit(resource.RLIMIT_CORE, 0)
     process.limit(resource.RLIMIT_CPU, _CPU_S)

@@ -61,7 +61,8 @@ class EventLoop:
         self._running = True
         while self._running:
             for key, events in self._selector.select(self._wait_s()):
-                if key.fd in self._selector.get_map():  # an earlier handler may have closed it
+                now = self._selector.get_map().get(key.fd)
+                if now is not None and now.data == key.data:  # else closed in this very round
                     key.data(events)
             while self._timers and self._timers[0][0] <= time.monotonic():
                 timer = heapq.heappop(self._timers)[2]

@@ -12,6 +12,7 @@ whose fork server died before that byte goes away, having touched nothing.
 import gc
 import json
 import os
+import signal
 import socket
 import traceback
 from collections.abc import Callable
@@ -27,6 +28,7 @@ MAX_FDS = 4
 
 def run(link: socket.socket, init: int) -> NoReturn:
     """Serve requests for workers until killed."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     engine = wasmtime_py.Engine()
     # Workers see nothing of the host's environment; one I/O thread is enough.
     os.environ.clear()

@@ -28,6 +28,7 @@ _SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _RETRY_S = 0.05
 _LONGEST_BACKOFF_S = 5.0
 _STABLE_S = 10.0
+_LOCK_S = 2.0
 
 
 @dataclasses.dataclass
@@ -43,19 +44,35 @@ class _Service:
 
 def run(wanted: settings.RuntimeSettings) -> int:
     """Be the runtime until told to end; return the exit code."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     os.umask(0o027)
     for directory in (wanted.state, wanted.run, wanted.logs):
         directory.mkdir(parents=True, exist_ok=True)
-    lock = (wanted.state / "runtime.lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        text = f"cannot start the runtime: another one owns {wanted.state}"
-        print(text, file=sys.stderr)  # noqa: T201  # a person's mistake, on their terminal
-        return 1
-    process.adopt_orphans()
-    process.set_name("wasm-node init")
-    return _Init(wanted, _listen(wanted)).run()
+    with (wanted.state / "runtime.lock").open("w") as lock:
+        if not _locked(lock.fileno()):
+            text = f"cannot start the runtime: another one owns {wanted.state}"
+            print(text, file=sys.stderr)  # noqa: T201  # a person's mistake, on their terminal
+            return 1
+        process.adopt_orphans()
+        process.set_name("wasm-node init")
+        process.allow_many_files()
+        code = _Init(wanted, _listen(wanted)).run()
+        (wanted.run / layout.SOCKET).unlink(missing_ok=True)
+        return code
+
+
+def _locked(lock: int) -> bool:
+    # The services of an init that was just killed hold it until they are dead.
+    patience = time.monotonic() + _LOCK_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > patience:
+                return False
+            time.sleep(_RETRY_S)
+        else:
+            return True
 
 
 def _listen(wanted: settings.RuntimeSettings) -> socket.socket:
@@ -88,10 +105,10 @@ class _Init:
         self._forks = _Service("fork server", lambda _: _serve_forks(links[1], me))
         self._unsent: collections.deque[bytes] = collections.deque()
         self._ending = False
+        self._over = False
 
     def run(self) -> int:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        while not (self._ending and self._supervisor.pid == 0):
+        while not self._over:
             self._spawn_due()
             got = signal.sigtimedwait(_SIGNALS, self._wait_s())
             if got is not None and got.si_signo != signal.SIGCHLD:
@@ -117,7 +134,8 @@ class _Init:
                 process.set_name(f"wasm-node {service.name}")
                 signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C is init's alone
                 signal.signal(signal.SIGHUP, signal.SIG_IGN)
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+                # SIGTERM waits until the service has something that answers it.
+                signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM})
                 service.main(service.starts == 0)
                 code = 0
             except BaseException:  # noqa: BLE001  # the top of a process: say it and die
@@ -126,6 +144,8 @@ class _Init:
                 os._exit(code)
         service.starts += 1
         service.born = time.monotonic()
+        if self._ending and service is self._supervisor:  # it still has to stop what runs
+            os.kill(service.pid, signal.SIGTERM)
 
     def _wait_s(self) -> float:
         dead = [each.due for each in (self._supervisor, self._forks) if each.pid == 0]
@@ -150,10 +170,7 @@ class _Init:
     def _died(self, service: _Service, status: int) -> None:
         service.pid = 0
         if self._ending and service is self._supervisor and status == 0:
-            return
-        if self._ending and service is self._supervisor:  # it still has to stop what runs
-            self._spawn(service)
-            os.kill(service.pid, signal.SIGTERM)
+            self._over = True
             return
         now = time.monotonic()
         service.failures = 0 if now - service.born > _STABLE_S else service.failures + 1

@@ -135,7 +135,7 @@ class Starts:
             try:
                 self._send(job)
             except OSError as error:
-                text = f"cannot start {job.attempt.id}: {error.filename}: {error.strerror}"
+                text = f"cannot start {job.attempt.id}: {error}"
                 self._refuse(job, _refusal(text, retry=True, reason="RunContainerError"))
 
     def _send(self, job: _Job) -> None:
@@ -171,6 +171,8 @@ class Starts:
         attempt.read_journal()
         if attempt.phase is not attempts.Phase.STARTING:
             pass  # init's word of its end was quicker
+        elif attempt.told.exit is not None:
+            pass  # it could not start; init's word of that is on its way
         elif attempt.told.pid:
             self._known.runs(attempt)
             self._started(attempt)
@@ -188,6 +190,7 @@ class Starts:
     def _refuse(self, job: _Job, refusal: messages.Refusal) -> None:
         del self._jobs[job.attempt.id]
         self._limits.remove(job.attempt.id)
+        (job.attempt.directory / layout.STOP).unlink(missing_ok=True)
         self._known.drop(job.attempt)
         for done in job.waiting:
             done(refusal)

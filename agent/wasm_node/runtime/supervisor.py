@@ -30,6 +30,7 @@ from wasm_node.runtime.limits import host
 
 _LATE_ENDINGS_S = 1.0
 _LOOK_AGAIN_S = 0.01
+_IDLE_YET_S = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +78,7 @@ class _Supervisor:
 
     def adopt(self, *, first: bool) -> None:
         """Make the picture whole: what runs, what ended, what ended unseen."""
-        self._known.load()
+        self._known.load(first=first)
         patience = time.monotonic() + _LATE_ENDINGS_S
         if first:  # workers of an earlier init die with it; no record of theirs will come
             for each in self._known.unfinished():
@@ -101,6 +102,7 @@ class _Supervisor:
         wake, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGTERM, lambda _number, _frame: None)
         signal.set_wakeup_fd(waker)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         self._loop.watch(wake, lambda _events: self._end(os.read(wake, 64)))
         self._loop.watch(self._handles.endings.fileno(), self._hear_endings)
         allowed = {0, os.geteuid()}
@@ -157,8 +159,6 @@ class _Supervisor:
         self._limits.remove(attempt.id)
         self._tell(attempt)
         self._starts.settle(attempt)
-        if self._ending:
-            self._end_if_idle()
 
     def _started(self, attempt: attempts.Attempt) -> None:
         self._known.prune(attempt)
@@ -234,15 +234,17 @@ class _Supervisor:
         return messages.done(seq)
 
     def _end(self, _signals: bytes) -> None:
-        grace_s = 0.0 if self._ending else self._wanted.shutdown_grace_s  # told twice: at once
-        self._ending = True
-        for each in self._known.unfinished():
-            self._stop(each.id, grace_s)
-        self._end_if_idle()
+        again, self._ending = self._ending, True
+        for each in self._known.unfinished():  # told twice: at once
+            self._stop(each.id, 0.0 if again else self._wanted.shutdown_grace_s)
+        if not again:
+            self._end_if_idle()
 
     def _end_if_idle(self) -> None:
         if next(self._known.unfinished(), None) is None:
             self._loop.stop()
+        else:
+            self._loop.later(_IDLE_YET_S, self._end_if_idle)
 
 
 def _refusal(reason: str, text: str, *, retry: bool = False) -> messages.Refusal:

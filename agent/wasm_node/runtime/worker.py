@@ -46,17 +46,17 @@ def main(
     os.umask(0o022)
     spec = _spec(directory)
     process.set_name(f"wasm:{spec.id.container}")
-    for group in order["cgroups"]:
-        Path(group).write_bytes(b"0")
     outputs = pump.Pump(log, wake)
-    _close_all_but({0, 1, 2, waker, *outputs.fds(), *diary.fds()})
+    process.close_all_but({0, 1, 2, waker, *outputs.fds(), *diary.fds()})
     try:
+        for group in order["cgroups"]:
+            Path(group).write_bytes(b"0")
         wasi = engine.admit(spec)
         os.chdir(order["cache"])
         _lock_down(order["uid"], init)
         code = engine.load(order["artifact"], order["kind"])
         os.chdir("/")
-    except outcomes.CannotStart as error:
+    except (outcomes.CannotStart, OSError) as error:
         diary.end(_never_started(str(error)))
     limit = spec.memory_limit_bytes if order["bounded"] else None
     result: list[outcomes.Outcome | BaseException] = []
@@ -144,13 +144,6 @@ def _spec(directory: int) -> records.ContainerSpec:
     fd = os.open(layout.SPEC, os.O_RDONLY, dir_fd=directory)
     with os.fdopen(fd, "rb") as source:
         return records.ContainerSpec.from_json(source.read())
-
-
-def _close_all_but(kept: set[int]) -> None:
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  # numbers, not paths
-        if int(name) not in kept:
-            with contextlib.suppress(OSError):
-                os.close(int(name))
 
 
 def _lock_down(uid: int | None, init: int) -> None:

@@ -46,9 +46,12 @@ class Api:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def connect(cls, kubeconfig: Path) -> AsyncIterator[Self]:
+    async def connect(cls, kubeconfig: Path, *, private: Path) -> AsyncIterator[Self]:
         """
         Yield a connection with the identity of a kubeconfig.
+
+        Keys that stand in the kubeconfig itself are written below `private`
+        for as long as the process lives: a directory of ours, best on tmpfs.
 
         Raises:
             BadInput: the kubeconfig cannot be used.
@@ -57,8 +60,13 @@ class Api:
         # NB: with it on, each request reads ~/.netrc: a tenth of our time.
         configuration.client_session_kwargs = {"trust_env": False}
         try:
+            private.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for left in private.iterdir():  # by one that was killed
+                left.unlink()
             await config.load_kube_config(
-                config_file=str(kubeconfig), client_configuration=configuration
+                config_file=str(kubeconfig),
+                client_configuration=configuration,
+                temp_file_path=str(private),
             )
         except (config.ConfigException, OSError, ValueError) as error:
             raise errors.BadInput(

@@ -6,6 +6,7 @@ signal, so `die_with_parent` comes after `become`; and both come before any
 thread is started, since prctl and setresuid's plain calls are per thread.
 """
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -51,6 +52,20 @@ def limit(which: int, most: int) -> None:
     if hard != resource.RLIM_INFINITY:
         most = min(most, hard)
     resource.setrlimit(which, (most, most))
+
+
+def allow_many_files() -> None:
+    """Raise the limit of descriptors as far as this process may."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def close_all_but(kept: set[int]) -> None:
+    """Close every descriptor that is not named."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  # no Path per fork
+        if int(name) not in kept:
+            with contextlib.suppress(OSError):  # the listing's own
+                os.close(int(name))
 
 
 def thread_count() -> int:
