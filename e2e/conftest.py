@@ -21,6 +21,7 @@ _HERE = Path(__file__).parent
 _TIMEOUT_S = 120  # a real cluster's steps take seconds each
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give each test here the time that a cluster takes, and a worker."""
     for item in items:

@@ -84,7 +84,11 @@ def _workspace(root: Path) -> statedir.StateDir:
 async def _runtime(directory: statedir.StateDir) -> AsyncIterator[None]:
     """Run a runtime of our own for the length of the context."""
     chosen = runtime_settings.RuntimeSettings(
-        state=directory.state, run=directory.run, logs=directory.logs, shutdown_grace_s=0.0
+        state=directory.state,
+        run=directory.run,
+        logs=directory.logs,
+        shutdown_grace_s=0.0,
+        owner=os.getpid(),
     )
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "wasm_node.runtime", chosen.to_json(), start_new_session=True

@@ -26,6 +26,8 @@ class RuntimeSettings:
             number itself is the compiler's.
         shutdown_grace_s: what running guests get when the runtime is told to
             end.
+        owner: pid of the parent whose end, however it comes, is a word to end
+            for the runtime too; None is a service of its own.
     """
 
     state: Path
@@ -34,6 +36,7 @@ class RuntimeSettings:
     agent_uid: int | None = None
     first_uid: int = 200000
     shutdown_grace_s: float = 10.0
+    owner: int | None = None
 
     def to_json(self) -> str:
         """Encode as the program's argument."""

@@ -45,6 +45,8 @@ class _Service:
 def run(wanted: settings.RuntimeSettings) -> int:
     """Be the runtime until told to end; return the exit code."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    if wanted.owner is not None:
+        process.die_with_parent(wanted.owner, signal.SIGTERM)  # as a word to end, not a kill
     os.umask(0o027)
     for directory in (wanted.state, wanted.run, wanted.logs):
         directory.mkdir(parents=True, exist_ok=True)

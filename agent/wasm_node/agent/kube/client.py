@@ -8,6 +8,7 @@ nothing imports this module before running pods are adopted, and `wasm-node
 run` never does.
 """
 
+import asyncio
 import contextlib
 import urllib.parse
 from collections.abc import AsyncIterator, Mapping
@@ -60,9 +61,7 @@ class Api:
         # NB: with it on, each request reads ~/.netrc: a tenth of our time.
         configuration.client_session_kwargs = {"trust_env": False}
         try:
-            private.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for left in private.iterdir():  # by one that was killed
-                left.unlink()
+            await asyncio.to_thread(_empty, private)
             await config.load_kube_config(
                 config_file=str(kubeconfig),
                 client_configuration=configuration,
@@ -147,6 +146,12 @@ class Api:
             raise errors.Retryable(
                 f"cannot reach the API server: {method} {path}: {what}", reason="APIUnavailable"
             ) from error
+
+
+def _empty(private: Path) -> None:
+    private.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in private.iterdir():  # by one that was killed
+        left.unlink()
 
 
 def _error(method: str, path: str, answer: aiohttp.ClientResponse, raw: bytes) -> errors.NodeError:
