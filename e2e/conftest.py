@@ -21,16 +21,11 @@ _HERE = Path(__file__).parent
 _TIMEOUT_S = 120  # a real cluster's steps take seconds each
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test here the time that a cluster takes, and a worker."""
+    """Give every test here the time that a real cluster takes."""
     for item in items:
-        if not item.path.is_relative_to(_HERE):
-            continue
-        if not item.get_closest_marker("timeout"):
+        if item.path.is_relative_to(_HERE) and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(_TIMEOUT_S))
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group("cluster"))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -13,8 +13,6 @@ from e2e.namespaces import Bed, Namespace
 
 Images = Callable[[str], str]
 
-pytestmark = pytest.mark.xdist_group("breakable")
-
 
 @pytest.fixture
 def alone(

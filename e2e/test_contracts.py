@@ -2,9 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +60,12 @@ class _Cluster(pods.Home):
                 raise
             return None
         return str(found["status"]["phase"])
+
+    async def conditions(self, name: str) -> Sequence[Mapping[str, Any]]:
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{name}"
+        pod = await asyncio.to_thread(self._user.bed.plane.admin.get, path)
+        found: Sequence[Mapping[str, Any]] = pod["status"]["conditions"]
+        return found
 
     async def configure(self, name: str, key: str, value: str) -> None:
         await self._kubectl("create", "configmap", name, f"--from-literal={key}={value}")

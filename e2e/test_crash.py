@@ -15,8 +15,6 @@ from e2e.namespaces import Bed, Namespace
 
 Images = Callable[[str], str]
 
-pytestmark = pytest.mark.xdist_group("breakable")
-
 _PODS = 20
 _OUTAGE_S = 20
 
@@ -111,13 +109,8 @@ def test_a_killed_part_of_the_runtime_costs_no_pod(
     breakable: Bed, counting: Namespace, images: Images, service: str
 ) -> None:
     """Under kill -9 of supervisor or fork server pods run on, new ones too."""
-    (pid,) = breakable.node.processes(f"wasm-node {service}")
+    os.kill(breakable.node.service(service), signal.SIGKILL)
 
-    os.kill(pid, signal.SIGKILL)
-
-    wait_until(
-        lambda: breakable.node.processes(f"wasm-node {service}") - {pid}, service, within_s=10
-    )
     _new_pod_runs(counting, images, f"after-{service.replace(' ', '-')}")
 
 
@@ -142,8 +135,7 @@ def test_a_burst_survives_a_kill_in_its_midst(
         create(names[_PODS:])
         node.start_agent()
     else:
-        (pid,) = node.processes(f"wasm-node {victim}")
-        os.kill(pid, signal.SIGKILL)
+        os.kill(node.service(victim), signal.SIGKILL)
         create(names[_PODS:])
 
     ended = {name: namespace.wait_over(name) for name in names}

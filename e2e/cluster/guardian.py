@@ -123,6 +123,11 @@ def descendants(root: int) -> list[int]:
     return found[1:]
 
 
+def start_ticks(pid: int) -> int:
+    """Return when a process began: what tells it from others of its number."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
 class Inputs:
     """Where it hears from: the owner's line and life, and signals."""
 

@@ -5,6 +5,7 @@ Two processes as on a host, each of which a test may kill and start again; the
 directory stays, as a host's disk would.
 """
 
+import contextlib
 import json
 import sys
 from dataclasses import dataclass, field
@@ -107,6 +108,18 @@ class WasmNode:
             for pid in guardian.descendants(self.runtime.pid)
             if _name_of(pid).startswith(name[:15])
         }
+
+    def service(self, name: str) -> int:
+        """
+        Return the pid of a part of the runtime: `supervisor`, `fork server`.
+
+        What that forks has its name for a moment, and is younger.
+        """
+        began = {}
+        for pid in self.processes(f"wasm-node {name}"):
+            with contextlib.suppress(FileNotFoundError):
+                began[guardian.start_ticks(pid)] = pid
+        return began[min(began)]
 
     def wait_ready(self) -> None:
         """Return once the Node is Ready."""

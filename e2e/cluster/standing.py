@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from e2e.cluster import processes
+from e2e.cluster import guardian, processes
 from e2e.cluster.controlplane import ControlPlane
 from e2e.cluster.node import WasmNode
 from e2e.cluster.registry import Registry
@@ -108,13 +108,12 @@ def _guardian(directory: Path) -> Iterator[int | None]:
         os.close(pidfd)
 
 
-def _start_time(pid: int) -> str:
-    """Give what tells a process from a later one of the same number."""
+def _start_time(pid: int) -> int | None:
+    """Return when a process began; None if it is gone."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        return guardian.start_ticks(pid)
     except FileNotFoundError:
-        return "gone"
-    return stat.rpartition(")")[2].split()[19]
+        return None
 
 
 def _shell_lines(variables: Mapping[str, str], commands: Path) -> str:

@@ -8,7 +8,8 @@ a user would put a pod there, and how one would look at it.
 
 import abc
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,10 @@ class Home(abc.ABC):
     @abc.abstractmethod
     async def phase(self, name: str) -> str | None:
         """Return the phase that a user sees; None: there is no such pod."""
+
+    @abc.abstractmethod
+    async def conditions(self, name: str) -> Sequence[Mapping[str, Any]]:
+        """Return the conditions that a user sees."""
 
     @abc.abstractmethod
     async def configure(self, name: str, key: str, value: str) -> None:
@@ -98,6 +103,18 @@ class PodHomeContract:
             await home.sink.write(pod.ref, {"phase": "Running"})
 
         assert await home.phase("two") == "Running"
+
+    async def test_what_a_condition_no_longer_has_is_gone(self, home: Home, reader: Reader) -> None:
+        """A reason does not outlive the state that it was for."""
+        await home.create("six")
+        pod = await reader.until(lambda each: each.ref.name == "six")
+        bad = {"type": "Ready", "status": "False", "reason": "NotYet", "message": "wait"}
+        for condition in (bad, {"type": "Ready", "status": "True"}):
+            await home.sink.write(pod.ref, {"phase": "Running", "conditions": [condition]})
+
+        ready = [each for each in await home.conditions("six") if each["type"] == "Ready"]
+        kept = {key: value for key, value in ready[0].items() if value is not None}
+        assert {"type": "Ready", "status": "True"} == kept
 
     async def test_another_pod_of_the_name_is_not_written_to(
         self, home: Home, reader: Reader

@@ -1,5 +1,8 @@
 """The home of pods that `wasm-node run` has, under its contract."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pytest
 
 from tests.contract import pods
@@ -33,6 +36,12 @@ class _Local(pods.Home):
     async def phase(self, name: str) -> str | None:
         status = self._pods.status(self._uid(name))
         return None if status is None else str(status.get("phase", ""))
+
+    async def conditions(self, name: str) -> Sequence[Mapping[str, Any]]:
+        found: Sequence[Mapping[str, Any]] = (self._pods.status(self._uid(name)) or {})[
+            "conditions"
+        ]
+        return found
 
     async def configure(self, name: str, key: str, value: str) -> None:
         found = manifests.Manifests((), {("default", "ConfigMap", name): {key: value.encode()}})

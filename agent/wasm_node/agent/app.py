@@ -76,7 +76,7 @@ async def _serve(chosen: settings.Settings, directory: statedir.StateDir) -> Non
             puller.RegistryPuller(directory.images, insecure_registries=chosen.insecure_registries)
         )
         containers = containers_client.RuntimeContainers(directory.state, directory.socket)
-        happened = events.ApiEvents(api, chosen.node_name, time)
+        happened = events.ApiEvents(api, chosen.node_name, time, busy=lambda: pods.busy)
         cpu, memory = planning.allocatable(_host(host))
         place = environment.Place(
             node_name=chosen.node_name,

@@ -99,6 +99,11 @@ class PodEngine:
             group.create_task(self._statuses.run())
 
     @property
+    def busy(self) -> bool:
+        """Whether statuses wait to be written or are on their way."""
+        return self._statuses.busy
+
+    @property
     def adopted(self) -> bool:
         """Whether the runtime has said what runs here."""
         return self._seen.listed.is_set()

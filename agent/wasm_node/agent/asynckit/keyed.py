@@ -32,6 +32,11 @@ class KeyedWorkers(Generic[Key]):
         """Show how much is going on."""
         return f"<KeyedWorkers {len(self._again)} active, {len(self._timers)} waiting>"
 
+    @property
+    def busy(self) -> bool:
+        """Whether any key is being handled or about to be."""
+        return bool(self._again)
+
     async def run(self) -> None:
         """Work until cancelled."""
         try:

@@ -32,11 +32,14 @@ class RuntimeContainers:
     def __init__(self, state: Path, socket: Path) -> None:
         self._state = state
         self._socket = socket
+        self._prepared: set[ids.Digest] = set()
         self._answered: dict[records.AttemptId, observed.Running] = {}
 
     async def prepare(self, program: image.Program) -> None:
-        """Compile the program, however long it takes."""
-        await self._ask(messages.Prepare(str(program.path), program.digest))
+        """Compile the program, however long it takes; a start does it, too."""
+        if program.digest not in self._prepared:
+            await self._ask(messages.Prepare(str(program.path), program.digest))
+            self._prepared.add(program.digest)
 
     async def start(self, spec: records.ContainerSpec) -> observed.Running:
         """Write the spec down and have it run."""

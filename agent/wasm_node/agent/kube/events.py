@@ -11,6 +11,7 @@ import collections
 import dataclasses
 import hashlib
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from wasm_node.agent import errors, interfaces
@@ -21,7 +22,10 @@ log = logging.getLogger(__name__)
 
 _QUEUE = 5000
 _PAUSE_S = 1 / 50
-"""At most 50 a second, as a kubelet (eventRecordQPS): statuses come first."""
+"""At most 50 a second, as a kubelet (eventRecordQPS)."""
+_PATIENCE_S = 5.0
+"""So long an event lets statuses go first."""
+_CALM_S = 0.1
 _REMEMBERED = 4096
 _MESSAGE_BYTES = 1000
 
@@ -34,13 +38,25 @@ class _Series:
 
 
 class ApiEvents:
-    """Events over the API server; `run` writes what `emit` queued."""
+    """
+    Events over the API server; `run` writes what `emit` queued.
 
-    def __init__(self, api: client.Api, node_name: str, clock: interfaces.Clock) -> None:
+    While `busy` says that more important writes wait, events wait, too.
+    """
+
+    def __init__(
+        self,
+        api: client.Api,
+        node_name: str,
+        clock: interfaces.Clock,
+        *,
+        busy: Callable[[], bool],
+    ) -> None:
         self._api = api
+        self._busy = busy
         self._node_name = node_name
         self._clock = clock
-        self._queue: collections.deque[tuple[ids.PodRef, actions.Event]] = collections.deque(
+        self._queue: collections.deque[tuple[float, ids.PodRef, actions.Event]] = collections.deque(
             maxlen=_QUEUE
         )
         self._waiting = asyncio.Event()
@@ -48,7 +64,7 @@ class ApiEvents:
 
     def emit(self, pod: ids.PodRef, event: actions.Event) -> None:
         """Queue one event; never waits, never fails."""
-        self._queue.append((pod, event))
+        self._queue.append((self._clock.now(), pod, event))
         self._waiting.set()
 
     async def run(self) -> None:
@@ -56,8 +72,11 @@ class ApiEvents:
         while True:
             await self._waiting.wait()
             while self._queue:
+                queued_at, pod, event = self._queue.popleft()
+                while self._busy() and self._clock.now() - queued_at < _PATIENCE_S:
+                    await self._clock.sleep(_CALM_S)
                 try:
-                    await self._write(*self._queue.popleft())
+                    await self._write(pod, event)
                 except errors.NodeError as error:
                     log.debug("Dropped an event: %s", error)
                 await self._clock.sleep(_PAUSE_S)

@@ -17,7 +17,11 @@ class ApiSink:
     async def write(self, pod: ids.PodRef, status: Mapping[str, Any]) -> None:
         """Patch `status`; the uid in the patch makes it exactly this pod."""
         path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/status"
-        body = {"metadata": {"uid": pod.uid}, "status": status}
+        # NB: conditions merge by type, key by key: what a condition no longer
+        # has must be said to be gone.
+        gone = {"reason": None, "message": None}
+        conditions = [{**gone, **each} for each in status.get("conditions", ())]
+        body = {"metadata": {"uid": pod.uid}, "status": {**status, "conditions": conditions}}
         try:
             # Strategic, so that conditions of others (readiness gates,
             # DisruptionTarget) stay: the list merges by type.

@@ -18,8 +18,11 @@ from wasm_node.agent.stores import pods
 log = logging.getLogger(__name__)
 
 _PARALLEL = 16
-_SETTLE_S = 1.0
-"""A pod just seen usually runs within this time: one write instead of two."""
+_SETTLE_S = 3.0
+"""
+A pod just seen usually runs within this time: one write instead of two. Till
+then it reads Pending, as when it was made; what goes wrong is told at once.
+"""
 
 
 class StatusWriter:
@@ -44,6 +47,11 @@ class StatusWriter:
         self._workers = keyed.KeyedWorkers(self._write, limit=_PARALLEL)
         seen.listen(self._workers.poke)
         wanted.listen(self._workers.poke)
+
+    @property
+    def busy(self) -> bool:
+        """Whether statuses wait to be written or are on their way."""
+        return self._workers.busy
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -83,10 +91,7 @@ class StatusWriter:
         self._conditions[uid] = made.conditions
 
     async def _write(self, uid: ids.PodUid) -> None:
-        seen = self._seen.get(uid)
-        wanted = self._wanted.get(uid)
-        fresh = wanted and seen and not seen.containers and not wanted.refusals
-        if fresh and seen and seen.started_at + _SETTLE_S > self._clock.now():
+        if self._is_fresh(uid):
             self._workers.poke_later(uid, _SETTLE_S)
             return
         try:
@@ -98,3 +103,12 @@ class StatusWriter:
             self._workers.poke_later(uid, wait_s)
         else:
             self._pauses.pop(uid, None)
+
+    def _is_fresh(self, uid: ids.PodUid) -> bool:
+        wanted, seen = self._wanted.get(uid), self._seen.get(uid)
+        if wanted is None or seen is None or wanted.refusals or wanted.deleting:
+            return False
+        untold = all(
+            each.current is None and each.failing is None for each in seen.containers.values()
+        )
+        return untold and seen.started_at + _SETTLE_S > self._clock.now()
