@@ -8,7 +8,6 @@ imports it; pods need none of it and run on meanwhile.
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 import resource
 import signal
@@ -25,6 +24,7 @@ from wasm_node.agent.logs import changes, store
 from wasm_node.agent.logs import pods as pod_logs
 from wasm_node.agent.loops import heartbeat
 from wasm_node.agent.model import environment
+from wasm_node.agent.model import host as host_model
 from wasm_node.agent.oci import puller
 from wasm_node.agent.plan import node as planning
 from wasm_node.agent.server import kubelet
@@ -77,7 +77,7 @@ async def _serve(chosen: settings.Settings, directory: statedir.StateDir) -> Non
         )
         containers = containers_client.RuntimeContainers(directory.state, directory.socket)
         happened = events.ApiEvents(api, chosen.node_name, time, busy=lambda: pods.busy)
-        cpu, memory = planning.allocatable(_host(host))
+        cpu, memory = planning.allocatable(host)
         place = environment.Place(
             node_name=chosen.node_name,
             host_ip=host_ip,
@@ -107,7 +107,7 @@ async def _serve(chosen: settings.Settings, directory: statedir.StateDir) -> Non
         beat = heartbeat.Heartbeat(
             nodes.ApiNode(api, chosen.node_name),
             await _identity(api, chosen, host, port),
-            lambda: _host(figures.read(chosen.state_dir)),
+            lambda: figures.read(chosen.state_dir),
             lambda: planning.Health("" if pods.adopted else "the runtime is not there yet"),
             time,
         )
@@ -122,7 +122,7 @@ async def _serve(chosen: settings.Settings, directory: statedir.StateDir) -> Non
 
 
 async def _identity(
-    api: client.Api, chosen: settings.Settings, host: figures.Figures, port: int
+    api: client.Api, chosen: settings.Settings, host: host_model.Figures, port: int
 ) -> planning.Identity:
     server = await _version(api)
     return planning.Identity(
@@ -148,8 +148,3 @@ async def _version(api: client.Api) -> Mapping[str, Any]:
         except errors.NodeError as error:
             log.warning("Asking the API server for its version: %s", error)
             await asyncio.sleep(_RETRY_S)
-
-
-def _host(read: figures.Figures) -> planning.Host:
-    fields = {each.name: getattr(read, each.name) for each in dataclasses.fields(planning.Host)}
-    return planning.Host(**fields)

@@ -15,7 +15,7 @@
   (memory (export "memory") 64)  ;; 4 MiB: longer arguments trap
   (data (i32.const 16) "Hello ")
   (data (i32.const 24) ",")
-  (data (i32.const 32) " from WebAssembly: a pod of one process and 3 MiB.\n")
+  (data (i32.const 32) " from WebAssembly: a pod of one process and 4 MiB.\n")
 
   (func $print (param $text i32) (param $length i32)
     (i32.store (i32.const 0) (local.get $text))

@@ -234,7 +234,7 @@ def test_counter() -> None:
 
 def test_built_in_hello() -> None:
     """`wasm-node run hello` greets, by name those who are named."""
-    file, rest = BUILT_IN / "hello.wat", " from WebAssembly: a pod of one process and 3 MiB.\n"
+    file, rest = BUILT_IN / "hello.wat", " from WebAssembly: a pod of one process and 4 MiB.\n"
     greetings = [
         subprocess.run(words(file, *names), capture_output=True, check=True).stdout
         for names in ([], ["Ada", "Grace"])

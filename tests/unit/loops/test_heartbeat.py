@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.fakes import clock as clocks
-from tests.fakes import cluster
+from tests.fakes import cluster, hosts
 from wasm_node.agent import errors
 from wasm_node.agent.loops import heartbeat
 from wasm_node.agent.plan import node
@@ -23,11 +23,7 @@ IDENTITY = node.Identity(
     0,
     {},
 )
-HOST = node.Host(
-    cpus=2, memory_bytes=2**30, available_bytes=2**29, pids_max=10_000, pids_now=100,
-    disk_bytes=10**9, disk_free_bytes=5 * 10**8, kernel="6.1", os_image="Debian", machine_id="m",
-    boot_id="b", hostname="a",
-)  # fmt: skip
+HOST = hosts.SMALL
 
 
 class Bed:

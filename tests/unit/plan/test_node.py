@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests.fakes import hosts
+from wasm_node.agent.model import host
 from wasm_node.agent.plan import node
 
 NOW = 1_800_000_000.0
@@ -20,15 +22,11 @@ IDENTITY = node.Identity(
     0,
     {"a": "b"},
 )
-HOST = node.Host(
-    cpus=2, memory_bytes=2**30, available_bytes=2**29, pids_max=10_000, pids_now=100,
-    disk_bytes=10**9, disk_free_bytes=5 * 10**8, kernel="6.1", os_image="Debian", machine_id="m",
-    boot_id="b", hostname="a",
-)  # fmt: skip
+HOST = hosts.SMALL
 WELL = node.Health("")
 
 
-def _conditions(host: node.Host, health: node.Health = WELL) -> dict[str, str]:
+def _conditions(host: host.Figures, health: node.Health = WELL) -> dict[str, str]:
     made = node.status(IDENTITY, host, health, {}, NOW)
     return {each["type"]: each["status"] for each in made["conditions"]}
 

@@ -6,53 +6,18 @@ is missing (an ordinary laptop, another cgroup version) the next best figure is
 taken.
 """
 
-import dataclasses
 import os
 import platform
 import shutil
 import socket
 from pathlib import Path
 
+from wasm_node.agent.model import host
+
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-@dataclasses.dataclass(frozen=True)
-class Figures:
-    """
-    One reading.
-
-    Attributes:
-        cpus: cores that this process may use.
-        memory_bytes: memory of the host or of our cgroup, the smaller.
-        available_bytes: MemAvailable.
-        pids_max: how many tasks may exist here.
-        pids_now: how many there are.
-        disk_bytes: size of the file system of the state directory.
-        disk_free_bytes: free for us there.
-        kernel: release.
-        os_image: PRETTY_NAME of os-release.
-        machine_id: /etc/machine-id, or empty.
-        boot_id: of this boot.
-        hostname: of this host.
-        address: an address of this host that others can reach, or loopback.
-    """
-
-    cpus: int
-    memory_bytes: int
-    available_bytes: int
-    pids_max: int
-    pids_now: int
-    disk_bytes: int
-    disk_free_bytes: int
-    kernel: str
-    os_image: str
-    machine_id: str
-    boot_id: str
-    hostname: str
-    address: str
-
-
-def read(state: Path) -> Figures:
+def read(state: Path) -> host.Figures:
     """Read all figures now; `state` says which file system counts."""
     memory = _meminfo()
     total = memory["MemTotal"]
@@ -63,7 +28,7 @@ def read(state: Path) -> Figures:
         for name in ("/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max",
                      "/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max")
     ]  # fmt: skip
-    return Figures(
+    return host.Figures(
         cpus=len(os.sched_getaffinity(0)),
         memory_bytes=min([total, *(each for each in limits if each)]),
         available_bytes=memory.get("MemAvailable", total),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from wasm_node.agent import errors, interfaces
+from wasm_node.agent.model import host as host_model
 from wasm_node.agent.plan import node as planning
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Heartbeat:
         self,
         node: NodeObject,
         identity: planning.Identity,
-        host: Callable[[], planning.Host],
+        host: Callable[[], host_model.Figures],
         health: Callable[[], planning.Health],
         clock: interfaces.Clock,
     ) -> None:

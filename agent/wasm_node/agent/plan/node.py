@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from wasm_node.agent.model import host as host_model
 from wasm_node.agent.model import times
 
 ARCHITECTURE = "wasm32-wasi"
@@ -38,24 +39,6 @@ class Identity:
     port: int
     max_pods: int
     labels: Mapping[str, str]
-
-
-@dataclasses.dataclass(frozen=True)
-class Host:
-    """Figures of the host, in bytes and counts; see host.figures."""
-
-    cpus: int
-    memory_bytes: int
-    available_bytes: int
-    pids_max: int
-    pids_now: int
-    disk_bytes: int
-    disk_free_bytes: int
-    kernel: str
-    os_image: str
-    machine_id: str
-    boot_id: str
-    hostname: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +76,7 @@ def labels(identity: Identity) -> dict[str, str]:
     }
 
 
-def new(identity: Identity, host: Host, health: Health, now: float) -> dict[str, Any]:
+def new(identity: Identity, host: host_model.Figures, health: Health, now: float) -> dict[str, Any]:
     """Return the Node to create."""
     taints = [
         {"key": TAINT_KEY, "value": ARCHITECTURE, "effect": effect}
@@ -113,7 +96,7 @@ def new(identity: Identity, host: Host, health: Health, now: float) -> dict[str,
 
 def status(
     identity: Identity,
-    host: Host,
+    host: host_model.Figures,
     health: Health,
     previous: Mapping[str, Mapping[str, Any]],
     now: float,
@@ -142,7 +125,7 @@ def status(
     }
 
 
-def _capacity(max_pods: int, host: Host) -> dict[str, int]:
+def _capacity(max_pods: int, host: host_model.Figures) -> dict[str, int]:
     by_tasks = int(host.pids_max * _PRESSURE_PIDS) // _TASKS_PER_POD
     by_memory = host.memory_bytes // _MEMORY_PER_POD
     return {
@@ -153,7 +136,7 @@ def _capacity(max_pods: int, host: Host) -> dict[str, int]:
     }
 
 
-def allocatable(host: Host) -> tuple[int, int]:
+def allocatable(host: host_model.Figures) -> tuple[int, int]:
     """Return allocatable CPU in thousandths and memory in bytes."""
     return host.cpus * 1000, max(0, host.memory_bytes - _RESERVED_MEMORY)
 
@@ -167,7 +150,7 @@ def _written(resources: Mapping[str, int]) -> dict[str, str]:
 
 
 def _conditions(
-    host: Host, health: Health, previous: Mapping[str, Mapping[str, Any]], now: float
+    host: host_model.Figures, health: Health, previous: Mapping[str, Mapping[str, Any]], now: float
 ) -> list[dict[str, Any]]:
     low_memory = host.available_bytes < _PRESSURE_MEMORY
     low_disk = host.disk_free_bytes < host.disk_bytes * _PRESSURE_DISK

@@ -1,0 +1,39 @@
+"""One reading of the host: what capacity and conditions follow from."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """
+    One reading.
+
+    Attributes:
+        cpus: cores that this process may use.
+        memory_bytes: memory of the host or of our cgroup, the smaller.
+        available_bytes: MemAvailable.
+        pids_max: how many tasks may exist here.
+        pids_now: how many there are.
+        disk_bytes: size of the file system of the state directory.
+        disk_free_bytes: free for us there.
+        kernel: release.
+        os_image: PRETTY_NAME of os-release.
+        machine_id: /etc/machine-id, or empty.
+        boot_id: of this boot.
+        hostname: of this host.
+        address: an address of this host that others can reach, or loopback.
+    """
+
+    cpus: int
+    memory_bytes: int
+    available_bytes: int
+    pids_max: int
+    pids_now: int
+    disk_bytes: int
+    disk_free_bytes: int
+    kernel: str
+    os_image: str
+    machine_id: str
+    boot_id: str
+    hostname: str
+    address: str
