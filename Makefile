@@ -35,11 +35,11 @@ format: venv  ## write what lint would complain about, where it can
 
 test: venv lint  ## everything, with a real control plane (20 minutes warm)
 	$(BIN)/python -m e2e.cluster build
-	$(BIN)/pytest -m 'not long' -n 2 --dist loadgroup
+	$(BIN)/pytest -m 'not long' -n 2
 
 test-all: venv lint  ## test, and what takes long; writes docs/test-all.md
 	$(BIN)/python -m e2e.cluster build
-	$(BIN)/python -m e2e.report docs/test-all.md -n 2 --dist loadgroup
+	$(BIN)/python -m e2e.report docs/test-all.md -n 2
 
 cluster-up: venv  ## a real control plane, a registry and one wasm node, on loopback
 	@$(BIN)/python -m e2e.cluster up

@@ -41,12 +41,14 @@ class Node:
         name: of the Node.
         spec: of a pod that idles there; `args` and all.
         roots: pids whose descendants, and they, are the node.
+        agent: the pid that talks to the API server.
         proves: whether this pod really ran, from outside the API.
     """
 
     name: str
     spec: Mapping[str, Any]
     roots: Callable[[], Iterable[int]]
+    agent: Callable[[], Iterable[int]]
     proves: Callable[[watching.Pod], bool]
 
     def pids(self) -> list[int]:
@@ -63,6 +65,7 @@ class Round:
     status_writes: float
     event_writes: float
     cpu_ms: float
+    agent_ms: float
     pss_kib: float
 
 
@@ -83,16 +86,19 @@ class Bench:
         latencies = self._paced(node, namespace)
         self._clear(namespace)
         writes_before, cpu_before = self._writes(), _cpu_s(node.pids())
+        agent_before = _cpu_s(node.agent())
         pods_per_s = self._burst(node, namespace)
         pss_after = _pss_kib(node.pids())
         events = self._settled_events()
         cpu_ms = 1000 * (_cpu_s(node.pids()) - cpu_before) / _BURST
+        agent_ms = 1000 * (_cpu_s(node.agent()) - agent_before) / _BURST
         made = Round(
             latencies_s=latencies,
             pods_per_s=pods_per_s,
             status_writes=(self._writes()["status"] - writes_before["status"]) / _BURST,
             event_writes=(events - writes_before["events"]) / _BURST - 1,  # the scheduler's
             cpu_ms=cpu_ms,
+            agent_ms=agent_ms,
             pss_kib=(pss_after - pss_before) / _BURST,
         )
         self._clear(namespace)
@@ -227,14 +233,22 @@ def _wasm(guard: Guard, plane: ControlPlane, directory: Path) -> Node:
         log = node.logs / f"{meta['namespace']}_{meta['name']}_{meta['uid']}" / "main" / "0.log"
         return log.exists() and f"n 0 {meta['uid']}" in log.read_text()
 
-    return Node(node.name, spec, lambda: [node.runtime.pid, node.agent.pid], proves)
+    return Node(
+        node.name,
+        spec,
+        lambda: [node.runtime.pid, node.agent.pid],
+        lambda: [node.agent.pid],
+        proves,
+    )
 
 
 def _kwok(guard: Guard, plane: ControlPlane, directory: Path) -> Node:
     kwok = Kwok.start(guard, directory / "kwok", plane, "kwok-0")
     taint = {"key": "kwok.x-k8s.io/node", "operator": "Exists"}
     spec = {"tolerations": [taint], "containers": [{"name": "main", "image": "none"}]}
-    return Node(kwok.node, spec, lambda: [kwok.process.pid], lambda _: True)
+    return Node(
+        kwok.node, spec, lambda: [kwok.process.pid], lambda: [kwok.process.pid], lambda _: True
+    )
 
 
 def _table(found: Mapping[str, list[Round]]) -> str:
@@ -261,6 +275,7 @@ def _table(found: Mapping[str, list[Round]]) -> str:
             row("status writes per pod", lambda each: each.status_writes, 2),
             row("events per pod", lambda each: each.event_writes, 2, ratio=False),
             row("CPU of the node per pod of the burst, ms", lambda each: each.cpu_ms, 1),
+            row("of that, the agent (kwok: all)", lambda each: each.agent_ms, 1),
             row("memory per idle pod, PSS, KiB", lambda each: each.pss_kib, 0, ratio=False),
         ]
     )

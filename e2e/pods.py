@@ -68,6 +68,11 @@ def is_waiting(seen: Seen) -> bool:
     return reason != "ContainerCreating"
 
 
+def is_deleting(seen: Seen) -> bool:
+    """Say whether somebody has asked for its deletion."""
+    return "deletionTimestamp" in seen.pod["metadata"]
+
+
 def is_gone(seen: Seen) -> bool:
     """Say whether the object is no more."""
     return seen.type == "DELETED"

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from wasm_node.agent import errors
 
+_SOCKET_BYTES = 107
+
 
 class StateDir:
     """Paths below one state directory and one run directory."""
@@ -28,7 +30,18 @@ class StateDir:
         self.socket = run / "runtime.sock"
 
     def make(self) -> None:
-        """Make the directories that the agent owns."""
+        """
+        Make the directories that the agent owns.
+
+        Raises:
+            BadInput: the socket's path would be too long for the kernel.
+        """
+        if len(bytes(self.socket)) > _SOCKET_BYTES:
+            raise errors.BadInput(
+                f"cannot use {self.run}: its socket's path has more than {_SOCKET_BYTES} bytes; "
+                "choose a shorter runDir (for `wasm-node run`: a shorter TMPDIR)",
+                reason="PathTooLong",
+            )
         for each in (self.state, self.run, self.logs, self.images, self.pods):
             each.mkdir(parents=True, exist_ok=True)
 
