@@ -14,7 +14,7 @@ def _made(root: Path) -> statedir.StateDir:
 
 
 def test_one_agent_at_a_time(tmp_path: Path) -> None:
-    """A second agent on a directory is told so; the lock ends with the first."""
+    """A second agent on a directory is refused until the first has ended."""
     made = _made(tmp_path)
     refused = pytest.raises(errors.GaveUp, match="another wasm-node agent")
     with made.locked(), refused, made.locked():
