@@ -57,21 +57,13 @@ class Api:
         Raises:
             BadInput: the kubeconfig cannot be used.
         """
-        configuration = client.Configuration()
-        # NB: with it on, each request reads ~/.netrc: a tenth of our time.
-        configuration.client_session_kwargs = {"trust_env": False}
         try:
-            await asyncio.to_thread(_empty, private)
-            await config.load_kube_config(
-                config_file=str(kubeconfig),
-                client_configuration=configuration,
-                temp_file_path=str(private),
-            )
+            opened = await asyncio.to_thread(_open, kubeconfig, private)
         except (config.ConfigException, OSError, ValueError) as error:
             raise errors.BadInput(
                 f"cannot use kubeconfig {kubeconfig}: {error}", reason="BadKubeconfig"
             ) from error
-        async with client.ApiClient(configuration) as api:
+        async with opened as api:
             yield cls(api)
 
     async def call(
@@ -99,7 +91,11 @@ class Api:
                     raise errors.Retryable(f"{method} {path}: answer too large", reason="APIError")
             if answer.status >= 400:  # HTTP's own line between good and bad
                 raise _error(method, path, answer, raw)
-            return _OBJECT.decode(raw)
+            try:
+                return _OBJECT.decode(raw)
+            except msgspec.DecodeError as error:
+                text = f"{method} {path}: the answer is not of the API server: {error}"
+                raise errors.Retryable(text, reason="APIError") from error
 
     async def lines(self, path: str, query: Mapping[str, str]) -> AsyncIterator[bytes]:
         """
@@ -148,10 +144,20 @@ class Api:
             ) from error
 
 
-def _empty(private: Path) -> None:
+def _open(kubeconfig: Path, private: Path) -> client.ApiClient:
+    """Read all files; in a thread, as the package does that on the loop."""
     private.mkdir(mode=0o700, parents=True, exist_ok=True)
     for left in private.iterdir():  # by one that was killed
         left.unlink()
+    made = client.Configuration()
+    # NB: with it on, each request reads ~/.netrc: a tenth of our time.
+    made.client_session_kwargs = {"trust_env": False}
+    asyncio.run(
+        config.load_kube_config(
+            config_file=str(kubeconfig), client_configuration=made, temp_file_path=str(private)
+        )
+    )
+    return client.ApiClient(made)
 
 
 def _error(method: str, path: str, answer: aiohttp.ClientResponse, raw: bytes) -> errors.NodeError:

@@ -85,13 +85,20 @@ class ApiPods:
             "resourceVersion": self._version,
         }
         async for line in self._api.lines("/api/v1/pods", query):
-            event = _EVENT.decode(line)
+            event = _event(line)
             if event.type == "ERROR":
                 # Whatever it is, what follows is not known: list again.
                 raise client.Expired(str(event.object.get("message")), reason="Expired")
             if event.type != "BOOKMARK" and (pod := _parse(event.object)):
                 yield pod.vanished() if event.type == "DELETED" else pod
             self._version = str(event.object["metadata"]["resourceVersion"])
+
+
+def _event(line: bytes) -> _Event:
+    try:
+        return _EVENT.decode(line)
+    except msgspec.DecodeError as error:
+        raise errors.Retryable(f"the watch was cut: {error}", reason="APIError") from error
 
 
 def _parse(raw: Mapping[str, Any]) -> desired.DesiredPod | None:
