@@ -1,6 +1,7 @@
-"""A small host, in figures."""
+"""A small host, in figures, and a node on it."""
 
 from wasm_node.agent.model import host
+from wasm_node.agent.plan import node
 
 SMALL = host.Figures(
     cpus=2,
@@ -14,6 +15,17 @@ SMALL = host.Figures(
     os_image="Debian",
     machine_id="m",
     boot_id="b",
-    hostname="a",
     address="10.1.1.1",
+)
+IDENTITY = node.Identity(
+    name="wasm-a",
+    provider_id="wasm-node://c/wasm-a",
+    version="0.1.0",
+    kubernetes_version="v1.37.0",
+    engine_version="50.0.1",
+    address_type="Hostname",
+    address="10.1.1.1",
+    port=10250,
+    max_pods=0,
+    labels={"a": "b"},
 )

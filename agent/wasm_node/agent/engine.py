@@ -2,8 +2,8 @@
 Pods of any source, run on this host: what a node and `wasm-node run` share.
 
 Builds the stores and loops and wires them to the interfaces it is given. It
-knows no API server: `agent.app` (a node) and `cli.run` (a laptop) choose what
-stands behind the interfaces.
+knows no API server: `agent.app` (a node) and `agent.laptop` choose what stands
+behind the interfaces.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ class PodEngine:
                 outside.progress,
             ),
             starting.Starter(
-                outside.source, outside.puller, outside.containers, outside.logs, lambda: place
+                outside.source, outside.puller, outside.containers, outside.logs, place
             ),
             ender,
             outside.containers,

@@ -2,8 +2,8 @@
 `wasm-node VERB`: one command, a verb a file.
 
 A verb's module is imported only when it is asked for: `wasm-node logs` must
-not pay for the agent's imports. Each has `HELP`, `configure(parser)` and
-`run(args) -> exit code`.
+not pay for the agent's imports. Each has `configure(parser)` and `run(args)
+-> exit code`.
 """
 
 import argparse

@@ -13,8 +13,6 @@ from pathlib import Path
 from wasm_node.cli import directories
 from wasm_node.protocol import settings
 
-HELP = "run and keep the containers of this host's agent"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's flags."""

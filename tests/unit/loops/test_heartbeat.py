@@ -11,18 +11,7 @@ from wasm_node.agent import errors
 from wasm_node.agent.loops import heartbeat
 from wasm_node.agent.plan import node
 
-IDENTITY = node.Identity(
-    "wasm-a",
-    "wasm-node://c/wasm-a",
-    "0.1.0",
-    "v1.37.0",
-    "50.0.1",
-    "Hostname",
-    "10.1.1.1",
-    10250,
-    0,
-    {},
-)
+IDENTITY = hosts.IDENTITY
 HOST = hosts.SMALL
 
 

@@ -10,18 +10,7 @@ from wasm_node.agent.model import host
 from wasm_node.agent.plan import node
 
 NOW = 1_800_000_000.0
-IDENTITY = node.Identity(
-    "wasm-a",
-    "wasm-node://c/wasm-a",
-    "0.1.0",
-    "v1.37.0",
-    "50.0.1",
-    "Hostname",
-    "10.1.1.1",
-    10250,
-    0,
-    {"a": "b"},
-)
+IDENTITY = hosts.IDENTITY
 HOST = hosts.SMALL
 WELL = node.Health("")
 

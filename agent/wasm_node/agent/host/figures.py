@@ -40,7 +40,6 @@ def read(state: Path) -> host.Figures:
         os_image=_os_image(),
         machine_id=_text(Path("/etc/machine-id")),
         boot_id=_text(Path("/proc/sys/kernel/random/boot_id")),
-        hostname=socket.gethostname(),
         address=_address(),
     )
 

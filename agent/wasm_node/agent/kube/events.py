@@ -1,5 +1,5 @@
 """
-Events of pods and of the node, on a queue that never holds up anything else.
+Events of pods, on a queue that never holds up anything else.
 
 Lossy by design: a full queue drops the oldest, and one that cannot be written
 is dropped. Repeats of the same event within a while only count up, as

@@ -52,11 +52,10 @@ class Fetcher:
         self, pod: ids.PodRef, wanted: desired.DesiredContainer, program: image.Program
     ) -> None:
         """Compile, and say so where it takes long."""
-        preparing = self._containers.prepare(program)
         try:
             async with asyncio.TaskGroup() as group:
                 telling = group.create_task(self._tell_compiling(pod, wanted))
-                await preparing
+                await self._containers.prepare(program)
                 telling.cancel()
         except* errors.NodeError as failures:
             raise errors.only(failures) from failures

@@ -6,7 +6,7 @@ say where the log goes, ask the runtime.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from wasm_node.agent import errors, interfaces
 from wasm_node.agent.model import desired, environment, image, observed
@@ -24,7 +24,7 @@ class Starter:
         puller: interfaces.Puller,
         containers: interfaces.Containers,
         logs: interfaces.LogStore,
-        place: Callable[[], environment.Place],
+        place: environment.Place,
     ) -> None:
         self._source = source
         self._puller = puller
@@ -77,7 +77,7 @@ class Starter:
                 "cannot read the pod's ConfigMaps and Secrets: the API server does not answer",
                 reason="CreateContainerConfigError",
             ) from error
-        return environment.resolve(pod, wanted, objects, self._place(), here.found.env)
+        return environment.resolve(pod, wanted, objects, self._place, here.found.env)
 
     async def _program(
         self, wanted: desired.DesiredContainer, here: observed.ImageHere, env: Mapping[str, str]

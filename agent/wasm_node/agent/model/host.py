@@ -20,7 +20,6 @@ class Figures:
         os_image: PRETTY_NAME of os-release.
         machine_id: /etc/machine-id, or empty.
         boot_id: of this boot.
-        hostname: of this host.
         address: an address of this host that others can reach, or loopback.
     """
 
@@ -35,5 +34,4 @@ class Figures:
     os_image: str
     machine_id: str
     boot_id: str
-    hostname: str
     address: str

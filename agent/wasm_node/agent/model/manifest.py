@@ -99,28 +99,17 @@ class PodSpec(_Part, frozen=True):
     service_account_name: str = ""
 
 
-class OwnerReference(_Part, frozen=True):
-    """One of `metadata.ownerReferences`."""
-
-    kind: str = ""
-    name: str = ""
-    controller: bool = False
-
-
 class Metadata(_Part, frozen=True):
     """`metadata`; times are RFC 3339 as sent."""
 
     name: str
     namespace: str = "default"
     uid: str = ""
-    resource_version: str = ""
     generation: int = 0
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
-    creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
     deletion_grace_period_seconds: int | None = None
-    owner_references: tuple[OwnerReference, ...] = ()
 
 
 class Condition(_Part, frozen=True):
@@ -149,19 +138,3 @@ class Pod(_Part, frozen=True):
     metadata: Metadata
     spec: PodSpec
     status: StatusSeen = StatusSeen()
-
-
-class ConfigMap(_Part, frozen=True):
-    """A ConfigMap."""
-
-    metadata: Metadata
-    data: dict[str, str] = {}
-    binary_data: dict[str, bytes] = {}
-
-
-class Secret(_Part, frozen=True):
-    """A Secret; `data` is decoded from base64."""
-
-    metadata: Metadata
-    data: dict[str, bytes] = {}
-    string_data: dict[str, str] = {}
