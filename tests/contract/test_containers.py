@@ -152,3 +152,13 @@ async def test_a_container_restarts_as_a_new_attempt(made: Made) -> None:
     known = {each.id.attempt for each in await _list_of(containers) if each.id.pod_uid == "again"}
 
     assert known == {0, 1}
+
+
+async def test_it_says_what_pods_may_use(made: Made) -> None:
+    """Once facts have come, the node's capacity is known, and is something."""
+    containers, _ = made
+    await _list_of(containers)
+    room = containers.room()
+
+    assert room is not None
+    assert min(room.cpu_millis, room.memory_bytes, room.pids_max) > 0

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+from tests.fakes import hosts
 from wasm_node.agent import errors
 from wasm_node.agent.model import ids, image, observed
-from wasm_node.protocol import records
+from wasm_node.protocol import messages, records
 from wasm_node.protocol.records import EndedBy
 
 
@@ -71,6 +72,10 @@ class FakeContainers:
         for kept in (self._all, self._running):
             for each in [each for each in kept if each.pod_uid == pod]:
                 del kept[each]
+
+    def room(self) -> messages.Room | None:
+        """Return a small one."""
+        return hosts.ROOM
 
     async def facts(self) -> AsyncIterator[Sequence[observed.Fact] | observed.Fact]:
         """Yield all facts, then changes; a list again after `reconnect`."""

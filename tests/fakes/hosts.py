@@ -2,10 +2,11 @@
 
 from wasm_node.agent.model import host
 from wasm_node.agent.plan import node
+from wasm_node.protocol import messages
 
+ROOM = messages.Room(cpu_millis=2000, memory_bytes=2**30, pids_max=10_000)
 SMALL = host.Figures(
-    cpus=2,
-    memory_bytes=2**30,
+    room=ROOM,
     available_bytes=2**29,
     pids_max=10_000,
     pids_now=100,

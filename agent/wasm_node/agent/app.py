@@ -65,7 +65,7 @@ async def serve(chosen: settings.Settings) -> None:
 async def _serve(chosen: settings.Settings, directory: statedir.StateDir) -> None:
     time = clock.SystemClock()
     logs = store.CriLogStore(chosen.log_dir)
-    host = await asyncio.to_thread(figures.read, chosen.state_dir)
+    host = await asyncio.to_thread(figures.read, chosen.state_dir, None)
     host_ip = chosen.host_ip or host.address
     async with contextlib.AsyncExitStack() as stack:
         news = stack.enter_context(changes.Changes())
@@ -77,13 +77,10 @@ async def _serve(chosen: settings.Settings, directory: statedir.StateDir) -> Non
         )
         containers = containers_client.RuntimeContainers(directory.state, directory.socket)
         happened = events.ApiEvents(api, chosen.node_name, time, busy=lambda: pods.busy)
-        cpu, memory = planning.allocatable(host)
         place = environment.Place(
             node_name=chosen.node_name,
             host_ip=host_ip,
             pod_ip=chosen.pod_ip or host_ip,
-            allocatable_cpu_millis=cpu,
-            allocatable_memory_bytes=memory,
         )
         outside = engine.Outside(
             source=podsource.ApiPods(api, chosen.node_name),
@@ -107,7 +104,7 @@ async def _serve(chosen: settings.Settings, directory: statedir.StateDir) -> Non
         beat = heartbeat.Heartbeat(
             nodes.ApiNode(api, chosen.node_name),
             await _identity(api, chosen, host, port),
-            lambda: figures.read(chosen.state_dir),
+            lambda: figures.read(chosen.state_dir, containers.room()),
             lambda: planning.Health("" if pods.adopted else "the runtime is not there yet"),
             time,
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wasm_node.agent.model import actions, desired, ids, image, observed
-from wasm_node.protocol import records
+from wasm_node.protocol import messages, records
 
 
 class PodSource(Protocol):
@@ -97,6 +97,9 @@ class Containers(Protocol):
 
     async def forget(self, pod: ids.PodUid) -> None:
         """Drop all records and limits of a pod of which nothing runs."""
+
+    def room(self) -> messages.Room | None:
+        """Return what the runtime may use, as it last said; None: never yet."""
 
     def facts(self) -> AsyncIterator[Sequence[observed.Fact] | observed.Fact]:
         """

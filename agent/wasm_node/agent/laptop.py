@@ -32,7 +32,6 @@ INTERRUPTED = 130
 
 _LOOK_S = 0.3
 _SLOW = ("Pulling", "Compiling")
-_MEMORY = 2**30
 
 
 async def run(
@@ -146,9 +145,7 @@ class _Laptop:
                 self._logs.locate(pod, attempt.container, attempt.attempt)
             ),
         )
-        place = environment.Place(
-            "localhost", "127.0.0.1", "127.0.0.1", (os.cpu_count() or 1) * 1000, _MEMORY
-        )
+        place = environment.Place("localhost", "127.0.0.1", "127.0.0.1")
         self._pods = engine.PodEngine(outside, directory, place)
 
     @classmethod

@@ -22,7 +22,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--log-dir", type=Path, default=logs, metavar="DIR", help=f"default: {logs}"
     )
     parser.add_argument(
-        "--agent-uid", type=int, metavar="UID", help="a user beside root that may use the socket"
+        "--agent-uid",
+        type=int,
+        metavar="UID",
+        help="the agent's user, where it is another: it gets the socket and the directories",
+    )
+    parser.add_argument(
+        "--cpu-millis",
+        type=int,
+        metavar="N",
+        help="what pods may use in all, in 1/1000 of a core (default: what this process may)",
+    )
+    parser.add_argument(
+        "--memory-bytes",
+        type=int,
+        metavar="N",
+        help="the same for memory (default: what this process may)",
     )
     parser.add_argument(
         "--shutdown-grace",
@@ -40,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
         run=args.run.absolute(),
         logs=args.log_dir.absolute(),
         agent_uid=args.agent_uid,
+        cpu_millis=args.cpu_millis,
+        memory_bytes=args.memory_bytes,
         shutdown_grace_s=args.shutdown_grace,
     )
     words = [sys.executable, "-P", "-m", "wasm_node.runtime", wanted.to_json()]

@@ -21,7 +21,7 @@ PAGE = 500
 
 @dataclasses.dataclass(frozen=True)
 class Hello:
-    """The first request; answered with the runtime's version."""
+    """The first request; answered with the runtime's version and its Room."""
 
     verb: ClassVar[str] = "hello"
     version: int
@@ -83,7 +83,7 @@ _REQUESTS: Mapping[str, type[Request]] = {
 
 
 Result: TypeAlias = Mapping[str, Any]
-"""What a reply holds: `facts` for List, `fact` for Start, nothing else yet."""
+"""What a reply holds: `facts` for List, `fact` for Start, `room` for Hello."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +125,22 @@ class Fact:
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"cannot read fact: {error!r}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Room:
+    """
+    What the runtime and its pods may use in all; part of the reply to Hello.
+
+    Attributes:
+        cpu_millis: thousandths of a core.
+        memory_bytes: memory.
+        pids_max: tasks, threads counted.
+    """
+
+    cpu_millis: int
+    memory_bytes: int
+    pids_max: int
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,9 +21,13 @@ class RuntimeSettings:
         state: pods and compiled code; kept across restarts.
         run: the socket; a short path, since sockets allow 107 bytes.
         logs: where log files may lie (below `state` is allowed as well).
-        agent_uid: a user beside root and our own that may use the socket.
+        agent_uid: a user beside root and our own that may use the socket; as
+            root we give it the directories that the two share.
         first_uid: as root, workers run as this number plus one and up; the
             number itself is the compiler's.
+        cpu_millis: what pods may use in all, in thousandths of a core; None is
+            what our control group and the host allow.
+        memory_bytes: the same for memory.
         shutdown_grace_s: what running guests get when the runtime is told to
             end.
         owner: pid of the parent whose end, however it comes, is a word to end
@@ -35,6 +39,8 @@ class RuntimeSettings:
     logs: Path
     agent_uid: int | None = None
     first_uid: int = 200000
+    cpu_millis: int | None = None
+    memory_bytes: int | None = None
     shutdown_grace_s: float = 10.0
     owner: int | None = None
 

@@ -21,6 +21,7 @@ from wasm_node.runtime import (
     endings,
     eventloop,
     forklink,
+    room,
     server,
     starts,
     stops,
@@ -74,6 +75,7 @@ class _Supervisor:
             self._started,
         )
         self._server: server.Server | None = None
+        self._room = room.read(wanted)
         handles.endings.setblocking(False)
 
     def adopt(self, *, first: bool) -> None:
@@ -204,7 +206,8 @@ class _Supervisor:
             text = f"cannot talk version {version}: this runtime talks {messages.VERSION}"
             return messages.refused(seq, _refusal("VersionMismatch", text))
         client.version = version
-        return messages.done(seq, {"version": messages.VERSION})
+        about = {"version": messages.VERSION, "room": dataclasses.asdict(self._room)}
+        return messages.done(seq, about)
 
     def _start(self, client: server.Connection, seq: int, each: records.AttemptId) -> None:
         if self._ending:

@@ -2,6 +2,8 @@
 
 import asyncio
 import dataclasses
+import multiprocessing
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.component.runtime import running
-from wasm_node.agent import errors
+from wasm_node.agent import errors, statedir
 from wasm_node.agent.containers import client
-from wasm_node.agent.model import observed
+from wasm_node.agent.logs import store
+from wasm_node.agent.model import ids, observed
 from wasm_node.protocol import framing, messages, records
+
+_MOST_PIDS = 1 << 22  # the kernel's PID_MAX_LIMIT
 
 
 @pytest.fixture
@@ -87,6 +92,21 @@ async def test_a_stranger_is_not_let_in(own: running.RunningRuntime) -> None:
     assert (own.settings.run / "runtime.sock").stat().st_mode & 0o777 == 0o600
 
 
+async def test_the_runtime_says_what_pods_may_use() -> None:
+    """What it was told by its flags counts; tasks are the kernel's limit."""
+    with running.runtime() as own:
+        own.end()
+        own.settings = dataclasses.replace(own.settings, cpu_millis=1500, memory_bytes=2**28)
+        own.start()
+        async for _ in own.containers.facts():
+            break
+        room = own.containers.room()
+
+    assert room is not None
+    assert (1500, 2**28) == (room.cpu_millis, room.memory_bytes)
+    assert 0 < room.pids_max <= _MOST_PIDS
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -114,6 +134,48 @@ async def test_a_log_stays_below_its_directory(own: running.RunningRuntime) -> N
 
     with pytest.raises(errors.BadInput, match="not below"):
         await own.started(spec)
+
+
+def test_the_agent_may_be_another_user() -> None:
+    """It starts a container, reads its log, and removes what it made."""
+    agent = 64000 if os.geteuid() == 0 else os.geteuid()
+    with running.runtime() as own:
+        own.end()
+        own.settings = dataclasses.replace(own.settings, agent_uid=agent)
+        Path(own.settings.state).parent.chmod(0o711)
+        own.start()
+        # NB: a fork, since the other user cannot read this interpreter's files.
+        child = multiprocessing.get_context("fork").Process(
+            target=_be_the_agent, args=(own, agent, own.spec("echo", "hello"))
+        )
+        child.start()
+        child.join(running.WITHIN_S)
+        left = list((own.settings.state / "pods").iterdir())
+
+        assert child.exitcode == 0
+        assert left == []
+
+
+def _be_the_agent(own: running.RunningRuntime, user: int, spec: records.ContainerSpec) -> None:
+    if os.geteuid() != user:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+    pod = ids.PodRef("default", spec.pod_name, ids.PodUid(spec.id.pod_uid))
+    log = store.CriLogStore(own.settings.logs).path(pod, spec.id.container, spec.id.attempt)
+    asyncio.run(_run_one(own, dataclasses.replace(spec, log_path=str(log))))
+    if "hello" not in log.read_text():
+        raise AssertionError(log)
+    statedir.StateDir(own.settings.state, own.settings.run, own.settings.logs).remove_pod(
+        spec.id.pod_uid
+    )
+
+
+async def _run_one(own: running.RunningRuntime, spec: records.ContainerSpec) -> None:
+    ended = await own.run(spec)
+    if ended.code != 0:
+        raise AssertionError(ended)
+    await own.containers.forget(ids.PodUid(spec.id.pod_uid))
 
 
 def _ask(address: str, data: bytes, count: int = 1) -> dict[str, dict[str, str]]:

@@ -19,7 +19,7 @@ from wasm_node.agent.files import localpods, manifests
 from wasm_node.agent.model import desired, environment, ids, image, parsing
 from wasm_node.protocol import records
 
-PLACE = environment.Place("wasm-a", "10.0.0.1", "10.0.0.2", 2000, 2**30)
+PLACE = environment.Place("wasm-a", "10.0.0.1", "10.0.0.2")
 HELLO = image.Image(
     "hello:1", "r/hello@sha256:1", "A", 9, Path("/hello.wasm"), ids.Digest("sha256:1"), None
 )

@@ -5,7 +5,8 @@ import pytest
 from wasm_node.agent import errors
 from wasm_node.agent.model import desired, environment, parsing
 
-PLACE = environment.Place("wasm-a", "10.0.0.1", "10.0.0.2", 2000, 2**30)
+PLACE = environment.Place("wasm-a", "10.0.0.1", "10.0.0.2")
+ALLOCATABLE = environment.Allocatable(2000, 2**30)
 
 
 def _pod(**container: object) -> desired.DesiredPod:
@@ -21,7 +22,10 @@ def _pod(**container: object) -> desired.DesiredPod:
 
 def _resolve(objects: environment.Objects | None = None, **container: object) -> dict[str, str]:
     pod = _pod(**container)
-    return dict(environment.resolve(pod, pod.containers[0], objects or {}, PLACE, (("A", "img"),)))
+    image_env = (("A", "img"),)
+    return dict(
+        environment.resolve(pod, pod.containers[0], objects or {}, PLACE, ALLOCATABLE, image_env)
+    )
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_a_condition_keeps_its_transition_time() -> None:
 
 def test_pods_follow_from_memory_and_tasks() -> None:
     """The capacity for pods is the smaller of what memory and tasks allow."""
-    few = dataclasses.replace(HOST, pids_max=100)
+    few = dataclasses.replace(HOST, room=dataclasses.replace(hosts.ROOM, pids_max=100))
 
     made = [node.status(IDENTITY, host, WELL, {}, NOW)["capacity"] for host in (HOST, few)]
 
@@ -94,3 +94,28 @@ def test_only_times_make_no_difference() -> None:
 
     assert not node.differs(first, later)
     assert node.differs(node.status(IDENTITY, HOST, node.Health("x"), {}, NOW), first)
+
+
+def test_capacity_is_what_the_runtime_may_use() -> None:
+    """Pods run in the runtime's control group: its limits are theirs."""
+    made = node.status(IDENTITY, HOST, WELL, {}, NOW)
+
+    assert {"cpu": "2", "memory": "1048576Ki", "ephemeral-storage": "976562Ki", "pods": "128"} == (
+        made["capacity"]
+    )
+    assert made["allocatable"]["memory"] == "946176Ki"
+
+
+def test_part_of_a_core_is_written_as_such() -> None:
+    """A runtime limited to one core and a half offers no two."""
+    room = dataclasses.replace(hosts.ROOM, cpu_millis=1500)
+    made = node.status(IDENTITY, dataclasses.replace(HOST, room=room), WELL, {}, NOW)
+
+    assert made["capacity"]["cpu"] == "1500m"
+
+
+def test_a_runtime_not_heard_of_leaves_capacity_as_it_is() -> None:
+    """An agent that restarts must not shrink the node for a moment."""
+    made = node.status(IDENTITY, dataclasses.replace(HOST, room=None), WELL, {}, NOW)
+
+    assert {"capacity", "allocatable"}.isdisjoint(made)

@@ -34,6 +34,7 @@ class RuntimeContainers:
         self._socket = socket
         self._prepared: set[ids.Digest] = set()
         self._answered: dict[records.AttemptId, observed.Running] = {}
+        self._room: messages.Room | None = None
 
     async def prepare(self, program: image.Program) -> None:
         """Compile the program, however long it takes; a start does it, too."""
@@ -62,12 +63,17 @@ class RuntimeContainers:
         """Drop the pod's records."""
         await self._ask(messages.Forget(pod), within_s=_ANSWER_S)
 
+    def room(self) -> messages.Room | None:
+        """Return what the runtime said when facts were last asked for."""
+        return self._room
+
     async def facts(self) -> AsyncIterator[Sequence[observed.Fact] | observed.Fact]:
         """Yield a full list after each connection, then changes."""
         wait = backoff.Backoff(first_s=_FIRST_WAIT_S, most_s=_LONGEST_WAIT_S)
         while True:
             try:
                 async with connection.Connection.opened(self._socket) as runtime:
+                    self._room = runtime.room
                     yield await self._whole(runtime)
                     wait.reset()
                     while True:

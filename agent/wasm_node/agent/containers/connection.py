@@ -21,7 +21,14 @@ _HELLO_S = 30.0
 
 
 class Connection:
-    """A connection on which both sides have said hello."""
+    """
+    A connection on which both sides have said hello.
+
+    Attributes:
+        room: what the runtime may use.
+    """
+
+    room: messages.Room
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -47,7 +54,8 @@ class Connection:
         try:
             made = cls(reader, writer)
             async with asyncio.timeout(_HELLO_S):
-                await made.ask(messages.Hello(messages.VERSION))
+                hello = await made.ask(messages.Hello(messages.VERSION))
+            made.room = messages.Room(**hello["room"])
             yield made
         except (OSError, framing.FramingError) as error:  # TimeoutError is one
             raise _away(str(error) or "it does not answer") from error

@@ -1,38 +1,28 @@
 """
 Figures of this host: what capacity, conditions and nodeInfo are made of.
 
-Read from /proc, /sys and statfs; nothing here decides anything. Where a file
-is missing (an ordinary laptop, another cgroup version) the next best figure is
-taken.
+Read from /proc and statfs; nothing here decides anything. What pods may use
+in all is the runtime's to say, since they run in its control group.
 """
 
-import os
 import platform
 import shutil
 import socket
 from pathlib import Path
 
 from wasm_node.agent.model import host
+from wasm_node.protocol import messages
 
-_CGROUP = Path("/sys/fs/cgroup")
+_TASK_LIMITS = ("/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max")
 
 
-def read(state: Path) -> host.Figures:
+def read(state: Path, room: messages.Room | None) -> host.Figures:
     """Read all figures now; `state` says which file system counts."""
-    memory = _meminfo()
-    total = memory["MemTotal"]
-    limits = [_number(_CGROUP / name) for name in ("memory.max", "memory/memory.limit_in_bytes")]
     disk = shutil.disk_usage(state)
-    pid_limits = [
-        _number(Path(name))
-        for name in ("/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max",
-                     "/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max")
-    ]  # fmt: skip
     return host.Figures(
-        cpus=len(os.sched_getaffinity(0)),
-        memory_bytes=min([total, *(each for each in limits if each)]),
-        available_bytes=memory.get("MemAvailable", total),
-        pids_max=min([each for each in pid_limits if each] or [2**15]),
+        room=room,
+        available_bytes=_meminfo()["MemAvailable"],
+        pids_max=min(int(_text(Path(name))) for name in _TASK_LIMITS),
         pids_now=_tasks(),
         disk_bytes=disk.total,
         disk_free_bytes=disk.free,
@@ -53,11 +43,6 @@ def _meminfo() -> dict[str, int]:
 def _tasks() -> int:
     """Tasks of the whole host, from the fourth figure of loadavg."""
     return int(Path("/proc/loadavg").read_text().split()[3].split("/")[1])
-
-
-def _number(path: Path) -> int | None:
-    text = _text(path)
-    return int(text) if text.isdigit() else None
 
 
 def _text(path: Path) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from wasm_node.agent import errors, interfaces
 from wasm_node.agent.model import desired, environment, image, observed
+from wasm_node.agent.plan import node
 from wasm_node.protocol import records
 
 _ASK_S = 10.0
@@ -77,7 +78,12 @@ class Starter:
                 "cannot read the pod's ConfigMaps and Secrets: the API server does not answer",
                 reason="CreateContainerConfigError",
             ) from error
-        return environment.resolve(pod, wanted, objects, self._place, here.found.env)
+        room = self._containers.room()
+        if room is None:
+            text = "cannot start a container: the runtime has not been heard of"
+            raise errors.Retryable(text, reason="RuntimeUnavailable")
+        allocatable = node.allocatable(room)
+        return environment.resolve(pod, wanted, objects, self._place, allocatable, here.found.env)
 
     async def _program(
         self, wanted: desired.DesiredContainer, here: observed.ImageHere, env: Mapping[str, str]

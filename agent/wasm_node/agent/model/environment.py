@@ -26,8 +26,14 @@ class Place:
     node_name: str
     host_ip: str
     pod_ip: str
-    allocatable_cpu_millis: int
-    allocatable_memory_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Allocatable:
+    """What the node's pods may use in all; a limit that is not set is this."""
+
+    cpu_millis: int
+    memory_bytes: int
 
 
 Objects = Mapping[tuple[str, str], Mapping[str, bytes] | None]
@@ -47,6 +53,7 @@ def resolve(
     container: desired.DesiredContainer,
     objects: Objects,
     place: Place,
+    allocatable: Allocatable,
     image_env: tuple[tuple[str, str], ...] = (),
 ) -> tuple[tuple[str, str], ...]:
     """
@@ -60,7 +67,7 @@ def resolve(
     for source in container.env_from:
         made.update(_all_keys(pod, source, objects))
     for name, value in container.env:
-        found = _value(pod, value, objects, place, made)
+        found = _value(pod, value, objects, place, allocatable, made)
         if found is not None:
             made[name] = found
     return tuple(made.items())
@@ -94,6 +101,7 @@ def _value(
     value: desired.EnvValue,
     objects: Objects,
     place: Place,
+    allocatable: Allocatable,
     made: Mapping[str, str],
 ) -> str | None:
     match value:
@@ -102,7 +110,7 @@ def _value(
         case desired.FromField(path):
             return _field(pod, path, place)
         case desired.FromResource():
-            return _resource(pod, value, place)
+            return _resource(pod, value, allocatable)
         case desired.FromKey(kind, name, key, optional):
             data = objects.get((kind, name))
             if data is not None and key in data:
@@ -145,7 +153,9 @@ def _field(pod: desired.DesiredPod, path: str, place: Place) -> str:
     )
 
 
-def _resource(pod: desired.DesiredPod, value: desired.FromResource, place: Place) -> str:
+def _resource(
+    pod: desired.DesiredPod, value: desired.FromResource, allocatable: Allocatable
+) -> str:
     for container in pod.containers:
         if container.name == value.container:
             break
@@ -159,9 +169,9 @@ def _resource(pod: desired.DesiredPod, value: desired.FromResource, place: Place
     if name in held:
         amount = quantity.parse(held[name])
     elif which == "limits" and name == "cpu":
-        amount = decimal.Decimal(place.allocatable_cpu_millis) / 1000
+        amount = decimal.Decimal(allocatable.cpu_millis) / 1000
     elif which == "limits" and name == "memory":
-        amount = decimal.Decimal(place.allocatable_memory_bytes)
+        amount = decimal.Decimal(allocatable.memory_bytes)
     else:
         amount = decimal.Decimal(0)
     divisor = quantity.parse(value.divisor) or decimal.Decimal(1)

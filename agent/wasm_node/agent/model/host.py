@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from wasm_node.protocol import messages
+
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
@@ -9,10 +11,9 @@ class Figures:
     One reading.
 
     Attributes:
-        cpus: cores that this process may use.
-        memory_bytes: memory of the host or of our cgroup, the smaller.
+        room: what the runtime and its pods may use; None: it has not said yet.
         available_bytes: MemAvailable.
-        pids_max: how many tasks may exist here.
+        pids_max: how many tasks may exist on the host.
         pids_now: how many there are.
         disk_bytes: size of the file system of the state directory.
         disk_free_bytes: free for us there.
@@ -23,8 +24,7 @@ class Figures:
         address: an address of this host that others can reach, or loopback.
     """
 
-    cpus: int
-    memory_bytes: int
+    room: messages.Room | None
     available_bytes: int
     pids_max: int
     pids_now: int

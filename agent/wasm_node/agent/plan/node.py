@@ -9,8 +9,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from wasm_node.agent.model import environment, times
 from wasm_node.agent.model import host as host_model
-from wasm_node.agent.model import times
+from wasm_node.protocol import messages
 
 ARCHITECTURE = "wasm32-wasi"
 TAINT_KEY = "kubernetes.io/arch"
@@ -101,12 +102,14 @@ def status(
     previous: Mapping[str, Mapping[str, Any]],
     now: float,
 ) -> dict[str, Any]:
-    """Return the Node's status; `previous` holds its conditions by type."""
-    capacity = _capacity(identity.max_pods, host)
-    _, memory = allocatable(host)
+    """
+    Return the Node's status; `previous` holds its conditions by type.
+
+    As long as the runtime has not said what it may use, nothing is said of
+    capacity: what the Node says already stays.
+    """
     return {
-        "capacity": _written(capacity),
-        "allocatable": _written({**capacity, "memory": memory}),
+        **(_resources(identity.max_pods, host, host.room) if host.room else {}),
         "addresses": [{"type": identity.address_type, "address": identity.address}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": identity.port}},
         "conditions": _conditions(host, health, previous, now),
@@ -125,28 +128,26 @@ def status(
     }
 
 
-def _capacity(max_pods: int, host: host_model.Figures) -> dict[str, int]:
-    by_tasks = int(host.pids_max * _PRESSURE_PIDS) // _TASKS_PER_POD
-    by_memory = host.memory_bytes // _MEMORY_PER_POD
-    return {
-        "cpu": host.cpus,
-        "memory": host.memory_bytes,
-        "ephemeral-storage": host.disk_bytes,
-        "pods": max_pods or min(by_tasks, by_memory),
+def _resources(
+    max_pods: int, host: host_model.Figures, room: messages.Room
+) -> dict[str, dict[str, str]]:
+    by_tasks = int(room.pids_max * _PRESSURE_PIDS) // _TASKS_PER_POD
+    by_memory = room.memory_bytes // _MEMORY_PER_POD
+    whole, part = divmod(room.cpu_millis, 1000)
+    capacity = {
+        "cpu": f"{room.cpu_millis}m" if part else str(whole),
+        "memory": f"{room.memory_bytes // 1024}Ki",
+        "ephemeral-storage": f"{host.disk_bytes // 1024}Ki",
+        "pods": str(max_pods or min(by_tasks, by_memory)),
     }
+    memory = f"{allocatable(room).memory_bytes // 1024}Ki"
+    return {"capacity": capacity, "allocatable": {**capacity, "memory": memory}}
 
 
-def allocatable(host: host_model.Figures) -> tuple[int, int]:
-    """Return allocatable CPU in thousandths and memory in bytes."""
-    return host.cpus * 1000, max(0, host.memory_bytes - _RESERVED_MEMORY)
-
-
-def _written(resources: Mapping[str, int]) -> dict[str, str]:
-    binary = ("memory", "ephemeral-storage")
-    return {
-        name: f"{value // 1024}Ki" if name in binary else str(value)
-        for name, value in resources.items()
-    }
+def allocatable(room: messages.Room) -> environment.Allocatable:
+    """Return what of it pods may use: not what the runtime itself needs."""
+    memory = max(0, room.memory_bytes - _RESERVED_MEMORY)
+    return environment.Allocatable(room.cpu_millis, memory)
 
 
 def _conditions(
