@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-from wasm_node.agent import engine, errors, settings, statedir
+from wasm_node.agent import engine, errors, metrics, settings, statedir
 from wasm_node.agent.asynckit import clock
 from wasm_node.agent.containers import client as containers_client
 from wasm_node.agent.host import figures
@@ -75,6 +75,10 @@ async def _serve(chosen: settings.Settings, directory: statedir.StateDir) -> Non
         images = await stack.enter_async_context(
             puller.RegistryPuller(directory.images, insecure_registries=chosen.insecure_registries)
         )
+        measured = metrics.Metrics(
+            version=metadata.version("wasm-node"),
+            engine=f"wasmtime-py-{metadata.version('wasmtime')}",
+        )
         containers = containers_client.RuntimeContainers(directory.state, directory.socket)
         happened = events.ApiEvents(api, chosen.node_name, time, busy=lambda: pods.busy)
         place = environment.Place(
@@ -86,8 +90,8 @@ async def _serve(chosen: settings.Settings, directory: statedir.StateDir) -> Non
             source=podsource.ApiPods(api, chosen.node_name),
             sink=podsink.ApiSink(api),
             events=happened,
-            puller=images,
-            containers=containers,
+            puller=measured.puller(images),
+            containers=measured.containers(containers),
             logs=logs,
             clock=time,
             progress=lambda *_: None,
@@ -96,9 +100,23 @@ async def _serve(chosen: settings.Settings, directory: statedir.StateDir) -> Non
             ),
         )
         pods = engine.PodEngine(outside, directory, place)
+        measured.gauges(
+            ("wasm_node_pods", "Pods bound to this node.", "", pods.pods),
+            ("wasm_node_containers", "Their containers.", "state", pods.containers),
+            (
+                "wasm_node_runtime_up",
+                "1: the runtime answers.",
+                "",
+                lambda: {"": float(pods.adopted)},
+            ),
+        )
         readable = pod_logs.PodLogs(logs, news, look_up=pods.look_up, is_running=pods.is_running)
         server = kubelet.KubeletServer(
-            chosen.kubelet, chosen.node_name, reviews.ApiReviewer(api), readable
+            chosen.kubelet,
+            chosen.node_name,
+            reviews.ApiReviewer(api),
+            readable,
+            measured.text,
         )
         port = await stack.enter_async_context(server.run())
         beat = heartbeat.Heartbeat(

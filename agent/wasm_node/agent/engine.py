@@ -8,7 +8,7 @@ behind the interfaces.
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from wasm_node.agent import interfaces, statedir
 from wasm_node.agent.logs import pods as pod_logs
@@ -111,6 +111,25 @@ class PodEngine:
     async def wait_adopted(self) -> None:
         """Return once the runtime has said what runs here."""
         await self._seen.listed.wait()
+
+    def pods(self) -> Mapping[str, float]:
+        """Return how many pods are bound to this node, by no label."""
+        return {"": sum(1 for _ in self._wanted)}
+
+    def containers(self) -> Mapping[str, float]:
+        """Return how many containers there are, by state."""
+        found = dict.fromkeys(("waiting", "running", "terminated"), 0.0)
+        for pod in self._wanted:
+            seen = self._seen.get(pod.ref.uid)
+            for each in pod.containers:
+                match seen.container(each.name).current if seen else None:
+                    case observed.Running():
+                        found["running"] += 1
+                    case observed.Ended():
+                        found["terminated"] += 1
+                    case _:
+                        found["waiting"] += 1
+        return found
 
     def look_up(self, namespace: str, name: str) -> pod_logs.Reported | None:
         """Return a pod of this node with its containers' statuses as of now."""

@@ -63,6 +63,7 @@ class Node:
             "wasm-1",
             self.reviewer,
             logs,
+            lambda: b"wasm_node_pods 3\n",
             **limits,  # type: ignore[arg-type]  # by name
         )
 

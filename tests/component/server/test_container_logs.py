@@ -155,7 +155,7 @@ class EndlessLogs:
 async def test_a_client_that_does_not_read_stops_the_reading(unstarted: Node) -> None:
     """Of an endless log no more is taken than the sockets' buffers hold."""
     logs = EndlessLogs()
-    server = kubelet.KubeletServer(unstarted.files, "wasm-1", unstarted.reviewer, logs)
+    server = kubelet.KubeletServer(unstarted.files, "wasm-1", unstarted.reviewer, logs, bytes)
     async with server.run() as unstarted.port, aiohttp.ClientSession() as session:
         answer = await session.get(unstarted.url(), ssl=unstarted.tls())
         await answer.content.readexactly(1)
@@ -186,7 +186,9 @@ class BreakingLogs:
 
 async def test_a_log_that_breaks_does_not_look_complete(unstarted: Node) -> None:
     """An answer that cannot go on is cut off, not ended."""
-    server = kubelet.KubeletServer(unstarted.files, "wasm-1", unstarted.reviewer, BreakingLogs())
+    server = kubelet.KubeletServer(
+        unstarted.files, "wasm-1", unstarted.reviewer, BreakingLogs(), bytes
+    )
     async with server.run() as unstarted.port, aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.ClientPayloadError):
             await (await session.get(unstarted.url(), ssl=unstarted.tls())).read()

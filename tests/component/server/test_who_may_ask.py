@@ -12,7 +12,7 @@ from wasm_node.agent.model import access
 LOGS = "/containerLogs/default/web/main"
 
 
-@pytest.mark.parametrize("path", ["/healthz", LOGS, "/pods", "/nothing"])
+@pytest.mark.parametrize("path", ["/healthz", "/metrics", LOGS, "/pods", "/nothing"])
 async def test_without_a_name_nobody_gets_anything(client: Client, path: str) -> None:
     """No certificate and no token is 401, on every path, asking nobody."""
     answer = await client.get(path, tls=client.node.tls(None))
@@ -45,11 +45,15 @@ async def test_name_and_groups_come_from_the_certificate(client: Client) -> None
 
 async def test_a_group_may_have_the_right(client: Client) -> None:
     """What is granted to a certificate's group counts for its user."""
-    client.node.reviewer.allowed.add(("ops", "get", "healthz"))
+    client.node.reviewer.allowed |= {("ops", "get", "healthz"), ("ops", "get", "metrics")}
 
-    answer = await client.get("/healthz", tls=client.node.tls("ann"))
+    answers = [
+        await client.get(path, tls=client.node.tls("ann")) for path in ("/healthz", "/metrics")
+    ]
 
-    assert (answer.status, answer.text) == (200, "ok")
+    assert [(200, "ok"), (200, "wasm_node_pods 3\n")] == [
+        (each.status, each.text) for each in answers
+    ]
 
 
 async def test_a_coarser_right_is_enough(client: Client) -> None:

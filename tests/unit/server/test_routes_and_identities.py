@@ -17,6 +17,7 @@ def test_the_table_asks_what_a_kubelet_asks() -> None:
 
     assert asked == {
         ("GET", "/healthz"): ("get", ("healthz", "proxy")),
+        ("GET", "/metrics"): ("get", ("metrics",)),
         ("GET", "/containerLogs/{namespace}/{pod}/{container}"): ("get", ("proxy",)),
     }
 

@@ -8,7 +8,7 @@ that an ending server waits for the requests under way.
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
@@ -39,6 +39,7 @@ class KubeletServer:
         node_name: of the Node on which rights are asked for.
         reviewer: asked about each request's user.
         logs: what `kubectl logs` shows.
+        figures: what `/metrics` shows, in Prometheus' text format.
         most_streams: at a time; more are refused with 429.
         reload_s: seconds between two looks at the certificates' files.
         silent_s: for a TLS handshake, and as many to a first request.
@@ -50,6 +51,7 @@ class KubeletServer:
         node_name: str,
         reviewer: seams.Reviewer,
         logs: seams.PodLogs,
+        figures: Callable[[], bytes],
         *,
         most_streams: int = 1000,
         reload_s: float = 10.0,
@@ -58,6 +60,7 @@ class KubeletServer:
         self._chosen = chosen
         self._guard = auth.Guard(node_name, reviewer)
         self._logs = logs
+        self._figures = figures
         self._streams = container_logs.Streams(most_streams)
         self._connections = connections.Connections(
             most=most_streams + _OTHER_CONNECTIONS, silent_s=silent_s
@@ -111,6 +114,7 @@ class KubeletServer:
         for each in routes.TABLE:
             rows[app.router.add_route(each.method, each.path, each.handler)] = each
         app[seams.LOGS] = self._logs
+        app[seams.METRICS] = self._figures
         app[container_logs.STREAMS] = self._streams
         return app
 

@@ -12,7 +12,7 @@ import dataclasses
 
 from aiohttp.typedefs import Handler
 
-from wasm_node.agent.server import container_logs, health
+from wasm_node.agent.server import container_logs, health, metrics
 
 _VERBS = ("get", "create", "update", "patch", "delete")
 _ACTING = ("exec", "attach", "portForward", "run")
@@ -46,6 +46,7 @@ class Route:
 
 TABLE = (
     Route("GET", "/healthz", "get", ("healthz", "proxy"), health.healthz),
+    Route("GET", "/metrics", "get", ("metrics",), metrics.metrics),
     Route(
         "GET",
         "/containerLogs/{namespace}/{pod}/{container}",

@@ -1,0 +1,151 @@
+"""
+What `/metrics` says of this node, in Prometheus' text format.
+
+Counts and durations come from standing between the loops and the interfaces
+they call; everything else is read where it is kept, at the moment somebody
+asks. So no loop knows of metrics, and none can forget one. Names are listed in
+docs/metrics.md; the alert rules of the chart use them.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import prometheus_client
+from prometheus_client import metrics_core, registry
+
+from wasm_node.agent import errors, interfaces
+from wasm_node.agent.model import image, observed
+from wasm_node.protocol import records
+
+_START_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_PULL_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+Gauge = tuple[str, str, str, Callable[[], Mapping[str, float]]]
+"""Name, help, label name (empty: none), and values by label value."""
+
+
+class Metrics:
+    """All of a node's metrics; one per process."""
+
+    def __init__(self, *, version: str, engine: str) -> None:
+        prometheus_client.disable_created_metrics()  # a series more for each of ours
+        self._registry = prometheus_client.CollectorRegistry()
+        prometheus_client.ProcessCollector(registry=self._registry)
+        prometheus_client.GCCollector(registry=self._registry)
+        about = prometheus_client.Gauge(
+            "wasm_node_info",
+            "Always 1; what runs here.",
+            ("version", "engine"),
+            registry=self._registry,
+        )
+        about.labels(version, engine).set(1)
+        self._starts = _Measured(
+            self._registry,
+            "wasm_node_container_start",
+            "starting a container, from the request to the guest's entry",
+            done="started",
+            buckets=_START_BUCKETS,
+        )
+        self._pulls = _Measured(
+            self._registry,
+            "wasm_node_image_pull",
+            "pulling an image",
+            done="pulled",
+            buckets=_PULL_BUCKETS,
+        )
+
+    def gauges(self, *wanted: Gauge) -> None:
+        """Show what these functions return whenever somebody asks."""
+        self._registry.register(_Gauges(wanted))
+
+    def text(self) -> bytes:
+        """Return all of it as of now; NB: reads /proc, so not in the loop."""
+        return prometheus_client.generate_latest(self._registry)
+
+    def puller(self, inner: interfaces.Puller) -> interfaces.Puller:
+        """Return a Puller that counts and times the pulls of another."""
+        return _Puller(inner, self._pulls)
+
+    def containers(self, inner: interfaces.Containers) -> interfaces.Containers:
+        """Return Containers that count and time the starts of others."""
+        return _Containers(inner, self._starts)
+
+
+class _Measured:
+    def __init__(
+        self,
+        where: prometheus_client.CollectorRegistry,
+        name: str,
+        what: str,
+        *,
+        done: str,
+        buckets: Sequence[float],
+    ) -> None:
+        self._done = done
+        self._outcomes = prometheus_client.Counter(
+            f"{name}s",
+            f"Outcomes of {what}; refused: can never succeed as asked, failed: may later.",
+            ("outcome",),
+            registry=where,
+        )
+        for outcome in (done, "refused", "failed"):
+            self._outcomes.labels(outcome)
+        self._took = prometheus_client.Histogram(
+            f"{name}_seconds", f"Time of {what}.", buckets=buckets, registry=where
+        )
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        except errors.BadInput:
+            self._outcomes.labels("refused").inc()
+            raise
+        except errors.NodeError:
+            self._outcomes.labels("failed").inc()
+            raise
+        self._outcomes.labels(self._done).inc()
+        self._took.observe(time.monotonic() - began)
+
+
+class _Gauges(registry.Collector):
+    def __init__(self, wanted: Sequence[Gauge]) -> None:
+        self._wanted = wanted
+
+    def collect(self) -> Iterator[metrics_core.Metric]:
+        for name, meaning, label, values in self._wanted:
+            family = metrics_core.GaugeMetricFamily(name, meaning, labels=[label] if label else [])
+            for key, value in values().items():
+                family.add_metric([key] if label else [], value)
+            yield family
+
+
+class _Puller:
+    def __init__(self, inner: interfaces.Puller, measured: _Measured) -> None:
+        self._inner = inner
+        self._measured = measured
+        self.local = inner.local
+        self.program = inner.program
+
+    async def pull(
+        self, reference: str, *, progress: Callable[[int, int | None], None] | None = None
+    ) -> image.Image:
+        with self._measured.one():
+            return await self._inner.pull(reference, progress=progress)
+
+
+class _Containers:
+    def __init__(self, inner: interfaces.Containers, measured: _Measured) -> None:
+        self._inner = inner
+        self._measured = measured
+        self.prepare = inner.prepare
+        self.stop = inner.stop
+        self.forget = inner.forget
+        self.room = inner.room
+        self.facts = inner.facts
+
+    async def start(self, spec: records.ContainerSpec) -> observed.Running:
+        with self._measured.one():
+            return await self._inner.start(spec)
