@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help venv demo test test-all lint format cluster-up cluster-down bench lock wheel clean
+.PHONY: help venv engine demo test test-all lint format cluster-up cluster-down bench docs manifests image sbom lock wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -17,6 +17,9 @@ venv: .venv/.ready  ## the locked environment in .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+engine: venv  ## the native engine in .venv, where cargo is (ten minutes once, then cached)
+	@$(BIN)/python -m e2e.cluster.engine
 
 demo: venv  ## run a real wasm pod here, no cluster needed
 	@set -x; $(BIN)/wasm-node run hello
@@ -33,26 +36,54 @@ format: venv  ## write what lint would complain about, where it can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: venv lint  ## everything, with a real control plane (20 minutes warm)
+test: engine lint  ## everything, with a real control plane (20 minutes warm)
 	$(BIN)/python -m e2e.cluster build
-	$(BIN)/pytest -m 'not long' -n 2
+	$(BIN)/pytest -m 'not long' -n 2 --ignore=e2e/tierb
+	$(BIN)/pytest -m 'not long' e2e/tierb
 
-test-all: venv lint  ## test, and what takes long; writes docs/test-all.md
+test-all: engine lint  ## test, and what takes long; writes docs/test-all.md
 	$(BIN)/python -m e2e.cluster build
-	$(BIN)/python -m e2e.report docs/test-all.md -n 2
+	$(BIN)/python -m e2e.report docs/test-all.md -n 2 --ignore=e2e/tierb -- e2e/tierb
 
-cluster-up: venv  ## a real control plane, a registry and one wasm node, on loopback
-	@$(BIN)/python -m e2e.cluster up
+cluster-up: engine  ## a real control plane, a registry and one wasm node; TIER=b: two hosts and the chart
+	@$(BIN)/python -m e2e.cluster up $(TIER)
 
 cluster-down: venv  ## end it without a trace
 	@$(BIN)/python -m e2e.cluster down
 
-bench: venv  ## side by side with kwok; prints the table of docs/benchmarks.md
+bench: engine  ## side by side with kwok; prints the table of docs/benchmarks.md
 	$(BIN)/python -m e2e.bench
 
-lock: venv  ## resolve requirements.lock anew
+bench-install: venv  ## helm install to Ready, and what idling costs, on two hosts
+	$(BIN)/python -m e2e.bench.install
+
+lock: venv  ## resolve requirements.lock and, out of it, requirements-image.lock anew
 	$(BIN)/uv pip compile --quiet pyproject.toml --group dev --universal --generate-hashes \
 	  --no-emit-index-url --no-header --python-version 3.11 -o requirements.lock
+	$(BIN)/uv pip compile --quiet pyproject.toml --group wheel --universal --generate-hashes \
+	  --constraint requirements.lock \
+	  --no-annotate --no-emit-index-url --no-header --python-version 3.11 \
+	  -o requirements-image.lock
+
+docs: venv  ## the pages of docs/ as HTML, in dist/docs
+	$(BIN)/python -m docs.reference
+	$(BIN)/sphinx-build -nW --keep-going -q docs dist/docs
+
+manifests: venv  ## deploy/*.yaml and docs/values.md, out of the chart
+	$(BIN)/python -m deploy.render
+	$(BIN)/python -m docs.chart_values
+
+IMAGE ?= wasm-node:$(shell sed -n 's/^appVersion: //p' charts/wasm-node/Chart.yaml)
+image:  ## build IMAGE with docker; PLATFORMS=linux/amd64,linux/arm64 for both, with --push
+	docker buildx build --tag $(IMAGE) $(if $(PLATFORMS),--platform $(PLATFORMS) --sbom=true --push,--load) \
+	  --build-arg VERSION=$(lastword $(subst :, ,$(IMAGE))) \
+	  --build-arg REVISION=$$(git rev-parse HEAD) \
+	  --build-arg CREATED=$$(git show -s --format=%cI HEAD) .
+
+sbom: venv  ## dist/wasm-node.cdx.json: what the image is built from (CycloneDX)
+	mkdir -p dist
+	$(BIN)/uv tool run --quiet --from cyclonedx-bom==7.5.0 cyclonedx-py requirements \
+	  --pyproject pyproject.toml --output-file dist/wasm-node.cdx.json requirements-image.lock
 
 wheel: venv  ## dist/wasm_node-*.whl
 	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation -w dist .

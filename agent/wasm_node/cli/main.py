@@ -18,9 +18,11 @@ VERBS = {
     "run": "run a manifest, a .wasm file or a built-in example; no cluster needed",
     "agent": "be a Kubernetes node (talks to the API server and to the runtime)",
     "runtime": "run and keep the containers of this host's agent",
+    "controller": "grant certificates to a cluster's wasm nodes, and look after them",
     "ps": "list this node's containers",
     "logs": "print a container's log",
     "stop": "stop a pod's containers",
+    "wipe": "remove all that a node has kept on this host",
     "pack": "make an OCI artifact of a .wasm file and push or save it",
     "inspect": "say what an image is and whether it can run here",
 }

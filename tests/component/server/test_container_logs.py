@@ -243,7 +243,9 @@ async def test_a_thousand_followers(client: Client) -> None:
 
     async def follow() -> bytes:
         async with client.session.get(
-            client.node.url() + "?follow=true", ssl=client.context
+            client.node.url() + "?follow=true",
+            ssl=client.context,
+            timeout=aiohttp.ClientTimeout(sock_connect=None),  # a thousand handshakes take long
         ) as answer:
             first = await answer.content.readline()
             await begun.wait()
