@@ -6,10 +6,11 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from e2e import pods
+from e2e import pods, watching
 from e2e.cluster import api, wait_until
 from e2e.namespaces import Bed, Namespace
 
@@ -210,10 +211,20 @@ def test_what_others_set_outlives_the_agent(breakable: Bed) -> None:
 
 
 def _heartbeat(bed: Bed) -> str:
-    """Return when the node last reported that it is ready."""
-    node = bed.plane.admin.get(f"/api/v1/nodes/{bed.node.name}")
-    conditions = {each["type"]: each for each in node["status"]["conditions"]}
-    return str(conditions["Ready"]["lastHeartbeatTime"])
+    """Return when the node last reported whether it is ready."""
+    return _ready(bed)["lastHeartbeatTime"]
+
+
+def _ready(bed: Bed) -> dict[str, str]:
+    """Return the node's condition Ready."""
+    return _condition(bed.plane.admin.get(f"/api/v1/nodes/{bed.node.name}"))
+
+
+def _condition(found: dict[str, Any]) -> dict[str, str]:
+    """Return the condition Ready of a Node or Pod; {}: it has none."""
+    conditions = {each["type"]: each for each in found["status"].get("conditions", ())}
+    ready: dict[str, str] = conditions.get("Ready", {})
+    return ready
 
 
 def test_pods_that_vanished_meanwhile_are_ended(
@@ -245,7 +256,7 @@ def test_the_runtime_told_to_end_ends_its_pods(
     breakable_namespace.wait_running("survivor")
     workers = node.processes("wasm:")
 
-    node.runtime.terminate(within_s=20)
+    node.runtime.terminate(within_s=5)  # of a grace of ten: the pod could not notice
     left = [pid for pid in workers if Path(f"/proc/{pid}").exists()]
     node.start_runtime()
 
@@ -254,6 +265,76 @@ def test_the_runtime_told_to_end_ends_its_pods(
     )
     assert left == []
     assert pods.status(seen.pod)["lastState"]["terminated"]["exitCode"] == 143
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_runtime_that_is_away_is_told_of_the_node(
+    breakable: Bed, counting: Namespace, images: Images
+) -> None:
+    """Not Ready, with the reason, until it is back; its pods count on."""
+    node = breakable.node
+    supervisor = node.service("supervisor")
+    node.runtime.send(signal.SIGSTOP)  # so that init starts no other
+    os.kill(supervisor, signal.SIGKILL)
+    wait_until(lambda: not breakable.plane.node_is_ready(node.name), "no Ready", within_s=20)
+    described = breakable.plane.kubectl("describe", "node", node.name)
+    node.runtime.send(signal.SIGCONT)
+
+    node.wait_ready()
+    (ready,) = re.findall(r"^ +Ready +False .*$", described, re.MULTILINE)
+    assert "cannot reach the runtime" in ready
+    assert "`wasm-node runtime`" in ready
+    _new_pod_runs(counting, images, "after-runtime")
+
+
+def test_a_short_absence_of_the_runtime_is_not_told(breakable: Bed, counting: Namespace) -> None:
+    """Nor is a new agent: neither takes the Node's readiness away."""
+    node = breakable.node
+    since = _ready(breakable)["lastTransitionTime"]
+    heard = _heartbeat(breakable)
+    os.kill(node.service("supervisor"), signal.SIGKILL)
+    node.agent.kill()
+    node.start_agent()
+    wait_until(lambda: _heartbeat(breakable) > heard, "a new report", within_s=30)
+
+    assert (since, "True") == (_ready(breakable)["lastTransitionTime"], _ready(breakable)["status"])
+
+
+def test_a_node_called_unknown_says_better(breakable: Bed) -> None:
+    """After a partition controllers call it Unknown; the next look corrects."""
+    breakable.plane.admin.call(
+        "PATCH",
+        f"/api/v1/nodes/{breakable.node.name}/status",
+        {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}},
+        content_type=api.STRATEGIC_MERGE_PATCH,
+    )
+
+    wait_until(lambda: _ready(breakable)["status"] == "True", "Ready again", within_s=20)
+
+
+def test_readiness_denied_by_others_is_restored(
+    breakable: Bed, breakable_namespace: Namespace, images: Images
+) -> None:
+    """After a partition the controllers hold pods unready; the node knows."""
+    breakable_namespace.apply(pods.pod("denied", images("sleep"), restart="Always"))
+    first = breakable_namespace.wait("denied", "readiness", lambda seen: _says(seen, "True"))
+    breakable.plane.admin.call(
+        "PATCH",
+        f"/api/v1/namespaces/{breakable_namespace.name}/pods/denied/status",
+        {"status": {"conditions": [{"type": "Ready", "status": "False"}]}},
+        content_type=api.STRATEGIC_MERGE_PATCH,
+    )
+    denied = breakable_namespace.wait(
+        "denied", "its loss", lambda seen: seen.at > first.at and _says(seen, "False")
+    )
+
+    breakable_namespace.wait(
+        "denied", "it again", lambda seen: seen.at > denied.at and _says(seen, "True")
+    )
+
+
+def _says(seen: watching.Seen, status: str) -> bool:
+    return _condition(seen.pod).get("status") == status
 
 
 @pytest.mark.usefixtures("workers")

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
-import venv
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,8 @@ from e2e.cluster import Registry, guardian, wait_until
 from tests.wasm import guests
 
 _CHECKOUT = Path(__file__).parents[1]
+_ORDINARY = os.geteuid() or 65534
+"""A user without privileges: `nobody`, if the tests run as root."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Installed:
     python: Path
     directory: Path
     environment: Mapping[str, str]
+    user: int = field(default_factory=os.geteuid)
 
     def run(self, *words: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
         """Run `wasm-node run ...` and check its exit code."""
@@ -37,6 +41,7 @@ class Installed:
             self._argv(words),
             cwd=self.directory,
             env=self.environment,
+            **_as(self.user),
             capture_output=True,
             text=True,
             timeout=60,
@@ -64,21 +69,59 @@ class Installed:
         return [str(self.python.parent / "wasm-node"), "run", *words]
 
 
+def _as(user: int) -> dict[str, Any]:
+    """Give the arguments that make a child that user's."""
+    return {} if user == os.geteuid() else {"user": user, "group": user, "extra_groups": []}
+
+
+def _interpreter() -> str:
+    """Return a Python of this version that any user of this machine may run."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for each in (sys._base_executable, f"/usr/bin/{version}"):  # type: ignore[attr-defined]
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            subprocess.run(
+                [each, "-c", ""], check=True, stderr=subprocess.DEVNULL, **_as(_ORDINARY)
+            )
+            return str(each)
+    raise AssertionError(f"cannot find a {version} that an ordinary user may run")
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
+
+
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a Python with the wheel; its dependencies are the locked ones."""
-    directory = tmp_path_factory.mktemp("installed")
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(directory)]
-    subprocess.run([*build, str(_CHECKOUT)], check=True)
-    (wheel,) = directory.glob("wasm_node-*.whl")
-    venv.create(directory / "venv", with_pip=False, symlinks=True)
-    python = directory / "venv/bin/python"
-    install = [*pip, "--python", str(python), "install", "--no-index", "--no-deps"]
-    subprocess.run([*install, str(wheel)], check=True)
-    (site,) = (directory / "venv").glob("lib/python*/site-packages")
-    (site / "locked.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return python
+def python() -> Iterator[Path]:
+    """
+    Give a Python with the wheel; its dependencies are the locked ones.
+
+    All of it lies where any user may read: neither pytest's directories nor
+    the home of whoever runs the tests need be such a place.
+    """
+    with tempfile.TemporaryDirectory(prefix="wn-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", name]
+        subprocess.run([*build, str(_CHECKOUT)], check=True)
+        (wheel,) = directory.glob("wasm_node-*.whl")
+        create = ["-m", "venv", "--without-pip", "--symlinks", f"{name}/venv"]
+        subprocess.run([_interpreter(), *create], check=True)
+        python = directory / "venv/bin/python"
+        install = [*pip, "--python", str(python), "install", "--no-index", "--no-deps"]
+        subprocess.run([*install, str(wheel)], check=True)
+        (site,) = (directory / "venv").glob("lib/python*/site-packages")
+        locked = shutil.copytree(
+            sysconfig.get_path("purelib"),
+            directory / "locked",
+            ignore=shutil.ignore_patterns("ziglang", "wasm_node*"),
+            copy_function=_link,
+        )
+        (site / "locked.pth").write_text(f"{locked}\n")
+        yield python
 
 
 @pytest.fixture(scope="module")
@@ -229,21 +272,44 @@ def test_interrupting_leaves_nothing(installed: Installed, temporary: Path) -> N
     assert list(temporary.iterdir()) == []
 
 
-def test_a_kill_leaves_no_process(installed: Installed) -> None:
-    """Killed without a word, the command takes its guests along."""
+def test_a_kill_leaves_nothing(installed: Installed, temporary: Path) -> None:
+    """Killed without a word, the command takes guests and directory along."""
     _guest(installed, "count", "app.wasm")
     with installed.running("./app.wasm", "50") as process:
         assert process.stdout is not None
         process.stdout.readline()
         pids = guardian.descendants(process.pid)
+        works_in = list(temporary.iterdir())
         process.kill()
 
     assert len(pids) >= 4  # init, supervisor, fork server, worker
     wait_until(lambda: not _alive(pids), "the end of its processes", within_s=10)
+    assert len(works_in) == 1
+    assert list(temporary.iterdir()) == []
 
 
 def _alive(pids: list[int]) -> list[int]:
     return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_an_ordinary_user_needs_nothing(python: Path) -> None:
+    """Without any privilege `wasm-node run` works the same, and cleans up."""
+    with tempfile.TemporaryDirectory(prefix="wn-") as name:
+        directory = Path(name)
+        (temporary := directory / "tmp").mkdir()
+        for each in (directory, temporary):
+            os.chown(each, _ORDINARY, -1)
+        environment = {"PATH": os.defpath, "HOME": name, "TMPDIR": str(temporary)}
+        user = Installed(python, directory, environment, _ORDINARY)
+
+        hello = user.run("hello")
+        user.run("exit42", code=42)
+        left = list(temporary.iterdir())
+        owners = {each.stat().st_uid for each in (directory / ".cache").rglob("*")}
+
+    assert hello.stdout.startswith("Hello from WebAssembly")
+    assert left == []
+    assert owners == {_ORDINARY}
 
 
 def test_watch_starts_the_new_file(installed: Installed) -> None:

@@ -1,7 +1,7 @@
 """What every Containers promises: the fake and the real runtime's client."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -17,10 +17,10 @@ Made = tuple[interfaces.Containers, Callable[..., records.ContainerSpec]]
 WITHIN_S = 15.0
 
 
-@pytest.fixture(scope="module")
-def runtime() -> Iterator[running.RunningRuntime]:
+@pytest.fixture(scope="module", params=running.ENGINES)
+def runtime(request: pytest.FixtureRequest) -> Iterator[running.RunningRuntime]:
     """Return a real runtime; pods of different names tell the tests apart."""
-    with running.runtime() as made:
+    with running.runtime(engine=request.param) as made:
         yield made
 
 
@@ -38,7 +38,7 @@ def made(request: pytest.FixtureRequest, runtime: running.RunningRuntime) -> Mad
 async def _end_of(containers: interfaces.Containers, attempt: records.AttemptId) -> observed.Ended:
     async with asyncio.timeout(WITHIN_S):
         async for news in containers.facts():
-            for fact in [news] if isinstance(news, observed.Running | observed.Ended) else news:
+            for fact in observed.facts(news):
                 if isinstance(fact, observed.Ended) and fact.id == attempt:
                     return fact
     raise AssertionError("facts end never")
@@ -47,7 +47,7 @@ async def _end_of(containers: interfaces.Containers, attempt: records.AttemptId)
 async def _list_of(containers: interfaces.Containers) -> list[observed.Fact]:
     async with asyncio.timeout(WITHIN_S):
         news = await anext(aiter(containers.facts()))
-    assert not isinstance(news, observed.Running | observed.Ended)
+    assert isinstance(news, Sequence)
     return list(news)
 
 
@@ -162,3 +162,25 @@ async def test_it_says_what_pods_may_use(made: Made) -> None:
 
     assert room is not None
     assert min(room.cpu_millis, room.memory_bytes, room.pids_max) > 0
+
+
+@pytest.mark.parametrize("kind", ["fake", "real"])
+async def test_being_away_is_news(kind: str, runtime: running.RunningRuntime) -> None:
+    """A runtime that goes is told with a reason, and its return is a list."""
+    fake = FakeContainers()
+    containers: interfaces.Containers = fake if kind == "fake" else runtime.containers
+    facts = aiter(containers.facts())
+    async with asyncio.timeout(WITHIN_S):
+        first = await anext(facts)
+        if kind == "fake":
+            fake.reconnect()
+        else:
+            await asyncio.to_thread(runtime.kill, "supervisor")
+        away = await anext(facts)
+        while isinstance(back := await anext(facts), observed.Away):
+            pass
+
+    assert isinstance(first, Sequence)
+    assert isinstance(away, observed.Away)
+    assert "cannot reach the runtime" in away.why
+    assert isinstance(back, Sequence)

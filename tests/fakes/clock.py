@@ -16,9 +16,16 @@ class FakeClock:
 
     async def sleep(self, seconds: float) -> None:
         """Return once `advance` has gone so far."""
-        event = asyncio.Event()
-        self._sleepers.append((self._now + seconds, event))
-        await event.wait()
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        sleeper = (self._now + seconds, asyncio.Event())
+        self._sleepers.append(sleeper)
+        try:
+            await sleeper[1].wait()
+        except asyncio.CancelledError:
+            self._sleepers.remove(sleeper)
+            raise
 
     def advance(self, seconds: float) -> None:
         """Move on, and wake whoever slept until now."""

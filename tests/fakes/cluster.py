@@ -1,20 +1,32 @@
 """An API server's end of our interfaces, in memory: small, typed, obedient."""
 
 import asyncio
+import copy
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
 from wasm_node.agent import errors
-from wasm_node.agent.model import actions, ids
+from wasm_node.agent.model import actions, ids, times
 
 
 class FakeSink:
-    """StatusSink that keeps what it is given; `fail_next` makes writes fail."""
+    """
+    StatusSink that keeps what it is given.
+
+    Attributes:
+        writes: in order.
+        removed: in order; what is here is not found any more.
+        fail_next: how many of the next writes cannot reach the API server.
+        bugs: names of pods whose writes raise what nobody expects.
+        gate: writes wait for it.
+    """
 
     def __init__(self) -> None:
         self.writes: list[tuple[ids.PodRef, Mapping[str, Any]]] = []
         self.removed: list[ids.PodRef] = []
         self.fail_next = 0
+        self.bugs: set[str] = set()
         self.gate: asyncio.Event | None = None
 
     async def write(self, pod: ids.PodRef, status: Mapping[str, Any]) -> None:
@@ -24,6 +36,8 @@ class FakeSink:
         if self.fail_next > 0:
             self.fail_next -= 1
             raise errors.Retryable("cannot reach the API server", reason="APIUnavailable")
+        if pod.name in self.bugs:
+            raise ZeroDivisionError
         if pod in self.removed:
             raise errors.NotFound(f"pod {pod} not found", reason="NotFound")
         self.writes.append((pod, status))
@@ -53,44 +67,91 @@ class FakeEvents:
 
 
 class FakeNode:
-    """NodeObject in memory; `answers` False is an API server that is away."""
+    """
+    NodeObject in memory.
+
+    Attributes:
+        node: the Node; None: there is none.
+        lease: its Lease; None: there is none.
+        answers: False is an API server that is away.
+        gate: while it is not set, writes of the status wait.
+        renewals: how often the Lease was made or renewed.
+        statuses: as patched, in order.
+    """
 
     def __init__(self) -> None:
         self.node: dict[str, Any] | None = None
+        self.lease: dict[str, Any] | None = None
         self.answers = True
+        self.gate = asyncio.Event()
+        self.gate.set()
         self.renewals = 0
         self.statuses: list[Mapping[str, Any]] = []
+        self._uids = itertools.count(1)
+        self._versions = itertools.count(1)
+
+    async def get(self) -> dict[str, Any] | None:
+        """Return the Node as it is now."""
+        self._check()
+        return copy.deepcopy(self.node)
+
+    async def create(self, node: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep the Node and give it a uid."""
+        self._check()
+        if self.node is not None:
+            raise errors.NodeError("the node exists already", reason="AlreadyExists")
+        given = {"uid": f"n{next(self._uids)}", "resourceVersion": str(next(self._versions))}
+        self.node = {**copy.deepcopy(dict(node)), "metadata": {**node["metadata"], **given}}
+        return copy.deepcopy(self.node)
+
+    async def patch(self, change: Mapping[str, Any]) -> None:
+        """Merge labels and annotations, if it is the version that was meant."""
+        meta = self._found()["metadata"]
+        if change["metadata"].get("resourceVersion") not in {None, meta["resourceVersion"]}:
+            raise errors.NodeError("the node has changed meanwhile", reason="Conflict")
+        meta["resourceVersion"] = str(next(self._versions))
+        for name in ("labels", "annotations"):
+            meta[name] = meta.get(name, {}) | change["metadata"].get(name, {})
+
+    async def patch_status(self, status: Mapping[str, Any]) -> None:
+        """Keep the status; conditions merge by type."""
+        await self.gate.wait()
+        before = self._found().get("status", {})
+        conditions = {
+            each["type"]: each
+            for each in (*before.get("conditions", ()), *status.get("conditions", ()))
+        }
+        self.statuses.append(status)
+        self._found()["status"] = {**before, **status, "conditions": list(conditions.values())}
+
+    async def renewed(self) -> str:
+        """Say what the Lease says."""
+        self._check()
+        return str(self.lease["spec"]["renewTime"]) if self.lease is not None else ""
+
+    async def renew_lease(self, node_uid: str, duration_s: int, now: float) -> None:
+        """Count, and keep what is said."""
+        self._check()
+        self.renewals += 1
+        spec = {
+            "holderIdentity": self._found()["metadata"]["name"],
+            "leaseDurationSeconds": duration_s,
+            "renewTime": times.rfc3339_micro(now),
+        }
+        if self.lease is None:
+            owner = {"kind": "Node", "name": spec["holderIdentity"], "uid": node_uid}
+            self.lease = {
+                "metadata": {"ownerReferences": [owner]},
+                "spec": {"acquireTime": spec["renewTime"]},
+            }
+        self.lease = {**self.lease, "spec": {**self.lease["spec"], **spec}}
 
     def _check(self) -> None:
         if not self.answers:
             raise errors.Retryable("cannot reach the API server", reason="APIUnavailable")
 
-    async def get(self) -> dict[str, Any] | None:
-        """Return the Node."""
-        self._check()
-        return self.node
-
-    async def create(self, node: Mapping[str, Any]) -> dict[str, Any]:
-        """Keep the Node and give it a uid."""
-        self._check()
-        self.node = {**node, "metadata": {**node["metadata"], "uid": "n1"}}
-        return self.node
-
-    async def patch(self, change: Mapping[str, Any]) -> None:
-        """Merge labels."""
-        self._check()
-        assert self.node is not None
-        self.node["metadata"]["labels"] |= change["metadata"]["labels"]
-
-    async def patch_status(self, status: Mapping[str, Any]) -> None:
-        """Keep the status."""
+    def _found(self) -> dict[str, Any]:
         self._check()
         if self.node is None:
             raise errors.NotFound("node not found", reason="NotFound")
-        self.statuses.append(status)
-        self.node["status"] = status
-
-    async def renew_lease(self, node_uid: str, duration_s: int, now: float) -> None:
-        """Count."""
-        self._check()
-        self.renewals += 1
+        return self.node

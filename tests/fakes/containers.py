@@ -1,13 +1,15 @@
 """A Containers that runs nothing and ends what it is told to."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 from tests.fakes import hosts
 from wasm_node.agent import errors
 from wasm_node.agent.model import ids, image, observed
 from wasm_node.protocol import messages, records
 from wasm_node.protocol.records import EndedBy
+
+_GONE = "cannot reach the runtime: away"
 
 
 class FakeContainers:
@@ -33,7 +35,7 @@ class FakeContainers:
         self._now = 1_000_000_000_000_000_000
         self._running: dict[records.AttemptId, observed.Running] = {}
         self._all: dict[records.AttemptId, observed.Fact] = {}
-        self._readers: list[asyncio.Queue[Sequence[observed.Fact] | observed.Fact]] = []
+        self._readers: list[asyncio.Queue[observed.News]] = []
 
     async def prepare(self, program: image.Program) -> None:
         """Remember it, or raise what was set for its digest."""
@@ -77,9 +79,9 @@ class FakeContainers:
         """Return a small one."""
         return hosts.ROOM
 
-    async def facts(self) -> AsyncIterator[Sequence[observed.Fact] | observed.Fact]:
+    async def facts(self) -> AsyncIterator[observed.News]:
         """Yield all facts, then changes; a list again after `reconnect`."""
-        queue: asyncio.Queue[Sequence[observed.Fact] | observed.Fact] = asyncio.Queue()
+        queue: asyncio.Queue[observed.News] = asyncio.Queue()
         queue.put_nowait(list(self._all.values()))
         self._readers.append(queue)
         while True:
@@ -99,19 +101,26 @@ class FakeContainers:
         record = records.ExitRecord(code, ended_by, why, message, started, self._tick())
         self._tell(observed.Ended(attempt, record))
 
+    def disconnect(self) -> None:
+        """Have every reader of facts learn that the runtime has gone."""
+        self._send(observed.Away(_GONE))
+
     def reconnect(self) -> None:
-        """Have every reader of facts get a full list."""
-        for queue in self._readers:
-            queue.put_nowait(list(self._all.values()))
+        """Have every reader of facts lose the runtime, and get a full list."""
+        self.disconnect()
+        self._send(list(self._all.values()))
 
     def _tell(self, fact: observed.Fact) -> None:
         self._all[fact.id] = fact
+        self._send(fact)
+
+    def _send(self, news: observed.News) -> None:
         for queue in self._readers:
-            queue.put_nowait(fact)
+            queue.put_nowait(news)
 
     def _here(self) -> None:
         if self.away:
-            raise errors.Retryable("cannot reach the runtime: away", reason="RuntimeUnavailable")
+            raise errors.Retryable(_GONE, reason="RuntimeUnavailable")
 
     def _tick(self) -> int:
         self._now += 1_000_000

@@ -11,23 +11,22 @@ import contextlib
 import logging
 import resource
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any
 
-from wasm_node.agent import engine, errors, metrics, settings, statedir
-from wasm_node.agent.asynckit import clock
+from wasm_node.agent import engine, errors, identity, metrics, settings, statedir
+from wasm_node.agent.asynckit import backoff, clock
 from wasm_node.agent.containers import client as containers_client
 from wasm_node.agent.host import figures
 from wasm_node.agent.kube import client, events, nodes, podsink, podsource, reviews
 from wasm_node.agent.logs import changes, store
 from wasm_node.agent.logs import pods as pod_logs
-from wasm_node.agent.loops import heartbeat
+from wasm_node.agent.loops import claim, heartbeat
 from wasm_node.agent.model import environment
-from wasm_node.agent.model import host as host_model
 from wasm_node.agent.oci import puller
 from wasm_node.agent.plan import node as planning
-from wasm_node.agent.server import kubelet
+from wasm_node.agent.server import kubelet, liveness
 
 log = logging.getLogger(__name__)
 
@@ -44,34 +43,65 @@ async def serve(chosen: settings.Settings) -> None:
     Raises:
         NodeError: the start is impossible as things are.
     """
-    directory = statedir.StateDir(chosen.state_dir, chosen.run_dir, chosen.log_dir)
-    directory.make()
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # followers of logs
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    with directory.locked():
-        try:
+    telling = liveness.Liveness()
+    async with telling.run(chosen.health_bind, chosen.health_port):
+        with errors.unwrapped():
             async with asyncio.TaskGroup() as group:
-                serving = group.create_task(_serve(chosen, directory))
+                beating = group.create_task(telling.beat())
+                serving = group.create_task(_serve_alone(chosen, telling))
                 await stopping.wait()
                 log.info("Stopping; pods go on running")
                 serving.cancel()
-        except* errors.NodeError as failures:
-            raise errors.only(failures) from failures
+                beating.cancel()
 
 
-async def _serve(chosen: settings.Settings, directory: statedir.StateDir) -> None:
+async def _serve_alone(chosen: settings.Settings, telling: liveness.Liveness) -> None:
+    directory = statedir.StateDir(chosen.state_dir, chosen.run_dir, chosen.log_dir)
+    pause = backoff.Backoff(first_s=0.2, most_s=5.0)
+    while True:
+        try:
+            await asyncio.to_thread(directory.make)
+            break
+        except errors.Retryable as error:
+            _say(telling, f"waiting: {error}")
+            await asyncio.sleep(pause.next_s())
+
+    def stand_by(why: str) -> None:
+        _say(telling, f"standing by: {why}", ready=True)
+
+    another = f"another agent is running on {directory.state}"
+    async with directory.locked(lambda: stand_by(another)):
+        _say(telling, "joining the cluster")
+        await _serve(chosen, directory, telling, stand_by)
+
+
+def _say(telling: liveness.Liveness, what: str, *, ready: bool = False) -> None:
+    log.info("%s%s", what[0].upper(), what[1:])
+    telling.say(what, ready=ready)
+
+
+async def _serve(
+    chosen: settings.Settings,
+    directory: statedir.StateDir,
+    telling: liveness.Liveness,
+    stand_by: Callable[[str], None],
+) -> None:
     time = clock.SystemClock()
     logs = store.CriLogStore(chosen.log_dir)
     host = await asyncio.to_thread(figures.read, chosen.state_dir, None)
     host_ip = chosen.host_ip or host.address
     async with contextlib.AsyncExitStack() as stack:
         news = stack.enter_context(changes.Changes())
-        api = await stack.enter_async_context(
-            client.Api.connect(chosen.kubeconfig, private=directory.run / "credentials")
+        address = chosen.address.value or host.address
+        known = await stack.enter_async_context(
+            identity.Identity.assumed(chosen, address, directory, time)
         )
+        api = known.api
         images = await stack.enter_async_context(
             puller.RegistryPuller(directory.images, insecure_registries=chosen.insecure_registries)
         )
@@ -104,52 +134,64 @@ async def _serve(chosen: settings.Settings, directory: statedir.StateDir) -> Non
             ("wasm_node_pods", "Pods bound to this node.", "", pods.pods),
             ("wasm_node_containers", "Their containers.", "state", pods.containers),
             (
+                "wasm_node_certificate_expires_seconds",
+                "When each certificate of the node expires, in unix seconds.",
+                "certificate",
+                known.expiries,
+            ),
+            (
                 "wasm_node_runtime_up",
                 "1: the runtime answers.",
                 "",
-                lambda: {"": float(pods.adopted)},
+                lambda: {"": float(pods.runtime.is_here)},
             ),
         )
         readable = pod_logs.PodLogs(logs, news, look_up=pods.look_up, is_running=pods.is_running)
         server = kubelet.KubeletServer(
-            chosen.kubelet,
+            known.kubelet,
             chosen.node_name,
             reviews.ApiReviewer(api),
             readable,
             measured.text,
+            awaited=known.awaits_files,
         )
         port = await stack.enter_async_context(server.run())
+        holder = await asyncio.to_thread(directory.holder)
+        claimed = claim.ClaimedNode(nodes.ApiNode(api, chosen.node_name), holder, time)
         beat = heartbeat.Heartbeat(
-            nodes.ApiNode(api, chosen.node_name),
-            await _identity(api, chosen, host, port),
+            claimed,
+            await _identity(api, chosen, address, port),
             lambda: figures.read(chosen.state_dir, containers.room()),
-            lambda: planning.Health("" if pods.adopted else "the runtime is not there yet"),
+            lambda: pods.health,
             time,
         )
+        pods.runtime.listen(beat.look_again)
+        await claimed.claim(stand_by)
         await beat.register()
+        _say(telling, f"serving node {chosen.node_name}", ready=True)
         async with asyncio.TaskGroup() as group:
+            group.create_task(known.run(server.look_again))
+            group.create_task(claimed.watch())
             group.create_task(beat.renew())
             group.create_task(beat.report())
             group.create_task(happened.run())
             group.create_task(pods.run())
-            await pods.wait_adopted()
-            beat.look_again()
 
 
 async def _identity(
-    api: client.Api, chosen: settings.Settings, host: host_model.Figures, port: int
+    api: client.Api, chosen: settings.Settings, address: str, port: int
 ) -> planning.Identity:
     server = await _version(api)
     return planning.Identity(
         name=chosen.node_name,
-        provider_id=chosen.provider_id or f"wasm-node://local/{chosen.node_name}",
+        provider_id=chosen.provider_id.replace("{node}", chosen.node_name),
         version=metadata.version("wasm-node"),
         kubernetes_version=planning.kubelet_version(
             str(server.get("major", "")), str(server.get("minor", ""))
         ),
         engine_version=metadata.version("wasmtime"),
         address_type=chosen.address.type,
-        address=chosen.address.value or host.address,
+        address=address,
         port=port,
         max_pods=chosen.max_pods,
         labels=chosen.labels,

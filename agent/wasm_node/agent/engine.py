@@ -16,12 +16,14 @@ from wasm_node.agent.loops import (
     ending,
     facts,
     fetching,
+    presence,
     reconcile,
     starting,
     watch,
     write_status,
 )
 from wasm_node.agent.model import environment, ids, observed
+from wasm_node.agent.plan import node as node_plan
 from wasm_node.agent.plan import status as status_plan
 from wasm_node.agent.stores import checkpoint, pods
 from wasm_node.protocol import records
@@ -53,6 +55,8 @@ class PodEngine:
         self._wanted = pods.DesiredStore()
         self._seen = pods.ObservedStore()
         self._kept = checkpoint.Checkpoints(directory.pods)
+        self.runtime = presence.Presence(outside.clock)
+        """Whether the runtime is there."""
         addresses = status_plan.Addresses(place.host_ip, place.pod_ip)
         self._addresses = addresses
         self._statuses = write_status.StatusWriter(
@@ -92,8 +96,15 @@ class PodEngine:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(
-                facts.follow(self._outside.containers, self._seen, self._kept, self._outside.clock)
+                facts.follow(
+                    self._outside.containers,
+                    self._seen,
+                    self._kept,
+                    self._outside.clock,
+                    self.runtime,
+                )
             )
+            group.create_task(self.runtime.run())
             group.create_task(watch.watch(self._outside.source, self._wanted))
             group.create_task(self._reconciler.run())
             group.create_task(self._statuses.run())
@@ -104,13 +115,10 @@ class PodEngine:
         return self._statuses.busy
 
     @property
-    def adopted(self) -> bool:
-        """Whether the runtime has said what runs here."""
-        return self._seen.listed.is_set()
-
-    async def wait_adopted(self) -> None:
-        """Return once the runtime has said what runs here."""
-        await self._seen.listed.wait()
+    def health(self) -> node_plan.Health | None:
+        """Whether pods can run; None: it is too early to tell."""
+        problem = self.runtime.problem
+        return None if problem is None else node_plan.Health(problem)
 
     def pods(self) -> Mapping[str, float]:
         """Return how many pods are bound to this node, by no label."""

@@ -6,6 +6,9 @@ Every foreign error becomes one of these at the boundary where it appears
 status or an event; the text is for a person: what, where, what to do.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 
 class NodeError(Exception):
     """
@@ -37,6 +40,10 @@ class Throttled(Retryable):
         self.after_s = after_s
 
 
+class Unauthorized(Retryable):
+    """The other side does not know us: with this identity it never will."""
+
+
 class NotFound(NodeError):
     """The thing named does not exist (yet)."""
 
@@ -49,7 +56,22 @@ class GaveUp(NodeError):
     """We stopped trying; the text says after what."""
 
 
-def only(failures: BaseExceptionGroup[NodeError]) -> NodeError:
-    """Return the first error of a group: what a TaskGroup makes of one."""
+@contextlib.contextmanager
+def unwrapped() -> Iterator[None]:
+    """
+    Give a NodeError of the block as it is, not as the group of a TaskGroup.
+
+    Not by `except*`: before Python 3.11.4 that wraps again what it raises.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        failures, others = group.split(NodeError)
+        if failures is None or others is not None:
+            raise
+        raise _first(failures) from group
+
+
+def _first(failures: BaseExceptionGroup[NodeError]) -> NodeError:
     first = failures.exceptions[0]
-    return only(first) if isinstance(first, BaseExceptionGroup) else first
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -101,11 +101,12 @@ class Containers(Protocol):
     def room(self) -> messages.Room | None:
         """Return what the runtime may use, as it last said; None: never yet."""
 
-    def facts(self) -> AsyncIterator[Sequence[observed.Fact] | observed.Fact]:
+    def facts(self) -> AsyncIterator[observed.News]:
         """
         Yield a full list at first and after each reconnection, then changes.
 
-        Ends never; a runtime that is away only delays it.
+        Ends never: a runtime that is away is news, perhaps more than once,
+        and the next list comes when it is back.
         """
 
 

@@ -57,7 +57,7 @@ async def run(
     with tempfile.TemporaryDirectory(prefix="wasm-node-") as root:
         directory = _workspace(Path(root))
         async with (
-            _runtime(directory),
+            _runtime(directory, Path(root)),
             puller.RegistryPuller(directory.images) as registry,
             _Laptop.running(directory, images.FilePuller(registry), verbose=verbose) as laptop,
         ):
@@ -80,14 +80,19 @@ def _workspace(root: Path) -> statedir.StateDir:
 
 
 @contextlib.asynccontextmanager
-async def _runtime(directory: statedir.StateDir) -> AsyncIterator[None]:
-    """Run a runtime of our own for the length of the context."""
+async def _runtime(directory: statedir.StateDir, root: Path) -> AsyncIterator[None]:
+    """
+    Run a runtime of our own for the length of the context.
+
+    It outlives us if we are killed, and then removes `root` in our place.
+    """
     chosen = runtime_settings.RuntimeSettings(
         state=directory.state,
         run=directory.run,
         logs=directory.logs,
         shutdown_grace_s=0.0,
         owner=os.getpid(),
+        scratch=root,
     )
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "wasm_node.runtime", chosen.to_json(), start_new_session=True

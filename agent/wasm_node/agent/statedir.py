@@ -6,16 +6,20 @@ agent killed at any moment finds all of it again. The layout is the table in
 docs/architecture.md; the runtime reads the same paths.
 """
 
+import asyncio
 import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from wasm_node.agent import errors
 
 _SOCKET_BYTES = 107
+_LOCK_LOOK_S = 0.1
 
 
 class StateDir:
@@ -27,6 +31,8 @@ class StateDir:
         self.logs = logs
         self.images = state / "images"
         self.pods = state / "pods"
+        self.pki = state / "pki"
+        self.credentials = run / "credentials"
         self.socket = run / "runtime.sock"
 
     def make(self) -> None:
@@ -35,6 +41,8 @@ class StateDir:
 
         Raises:
             BadInput: the socket's path would be too long for the kernel.
+            Retryable: the runtime, which gives them to the agent's user, has
+                not done so yet.
         """
         if len(bytes(self.socket)) > _SOCKET_BYTES:
             raise errors.BadInput(
@@ -43,29 +51,39 @@ class StateDir:
                 reason="PathTooLong",
             )
         for each in (self.state, self.run, self.logs, self.images, self.pods):
-            each.mkdir(parents=True, exist_ok=True)
+            with _ours(each):
+                each.mkdir(parents=True, exist_ok=True)
+                if not os.access(each, os.W_OK, effective_ids=True):
+                    raise PermissionError
+        with _ours(self.pki):
+            self.pki.mkdir(mode=0o700, exist_ok=True)
 
     def pod(self, uid: str) -> Path:
         """Return the directory of one pod."""
         return self.pods / uid
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    @contextlib.asynccontextmanager
+    async def locked(self, stand_by: Callable[[], None]) -> AsyncIterator[None]:
         """
         Hold the directory: one agent at a time.
 
-        Raises:
-            GaveUp: another process holds it.
+        While another process holds it, wait; `stand_by` is called once, then.
+        Secrets that a killed holder left in the run directory are removed.
         """
         with (self.state / "agent.lock").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise errors.GaveUp(
-                    f"cannot use {self.state}: another wasm-node agent is running on it",
-                    reason="StateDirInUse",
-                ) from error
+            if not _try_lock(file):
+                stand_by()
+                while not _try_lock(file):  # noqa: ASYNC110  # of another process
+                    await asyncio.sleep(_LOCK_LOOK_S)
+            await asyncio.to_thread(shutil.rmtree, self.credentials, ignore_errors=True)
             yield
+
+    def holder(self) -> str:
+        """Return what this state directory is known by; made once, blocks."""
+        path = self.state / "identity"
+        if not path.exists():
+            write(path, f"{uuid.uuid4()}\n".encode())
+        return path.read_text().strip()
 
     def remove_pod(self, uid: str) -> None:
         """Delete a pod's directory; gone already is fine."""
@@ -77,3 +95,40 @@ def write(path: Path, content: bytes) -> None:
     made = path.with_name(f".{path.name}.{os.getpid()}")
     made.write_bytes(content)
     made.replace(path)
+
+
+def write_secret(path: Path, content: bytes) -> None:
+    """Write by rename what only we may read, and must outlive a power cut."""
+    made = path.with_name(f".{path.name}.{os.getpid()}")
+    made.unlink(missing_ok=True)
+    made.touch(mode=0o600, exist_ok=False)
+    with made.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    made.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _ours(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise errors.Retryable(
+            f"cannot write to {path} as uid {os.getuid()}: the runtime gives it to the agent's"
+            " user when it starts with --agent-uid",
+            reason="StateDirNotOurs",
+        ) from error

@@ -9,6 +9,10 @@ from pathlib import Path
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("--config", type=Path, required=True, help="settings file (YAML)")
+    parser.add_argument("--node-name", metavar="NAME", help="counts more than nodeName")
+    parser.add_argument("--address", metavar="IP", help="counts more than address.value")
+    parser.add_argument("--host-ip", metavar="IP", help="counts more than hostIp")
+    parser.add_argument("--pod-ip", metavar="IP", help="counts more than podIp")
     parser.add_argument(
         "--log-level", default="info", choices=("debug", "info", "warning", "error")
     )
@@ -21,5 +25,12 @@ def run(args: argparse.Namespace) -> int:
     )
     from wasm_node.agent import app, settings
 
-    asyncio.run(app.serve(settings.load(args.config)))
+    chosen = settings.load(
+        args.config,
+        node_name=args.node_name,
+        address=args.address,
+        host_ip=args.host_ip,
+        pod_ip=args.pod_ip,
+    )
+    asyncio.run(app.serve(chosen))
     return 0

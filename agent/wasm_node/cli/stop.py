@@ -42,7 +42,7 @@ async def _stop(args: argparse.Namespace) -> int:
     for each in waiting:
         await containers.stop(each, grace_s=args.grace)
     async for news in containers.facts():
-        for fact in [news] if isinstance(news, observed.Running | observed.Ended) else news:
+        for fact in observed.facts(news):
             if isinstance(fact, observed.Ended) and fact.id in waiting:
                 waiting.discard(fact.id)
                 print(f"{args.pod}/{fact.id.container}: {fact.exit.ended_by}, {fact.exit.code}")

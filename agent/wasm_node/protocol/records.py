@@ -72,6 +72,8 @@ class ContainerSpec:
             process where a cgroup may be made; None is no bound.
         cpu_limit_millis: CPU bound in thousandths of a core, where a cgroup
             may be made; None is no bound.
+        stop_grace_s: seconds that it is worth waiting for its own end when
+            the node shuts down; None is as many as there are.
     """
 
     id: AttemptId
@@ -85,6 +87,7 @@ class ContainerSpec:
     log_path: str
     memory_limit_bytes: int | None
     cpu_limit_millis: int | None
+    stop_grace_s: float | None = None
 
     def to_json(self) -> bytes:
         """Encode for `spec.json`."""
@@ -95,10 +98,15 @@ class ContainerSpec:
         """
         Decode `spec.json`.
 
+        A field that is not known is passed over: it is of a newer agent, and
+        one that must not be passed over raises `messages.VERSION`.
+
         Raises:
             ValueError: it is not a spec of this version.
         """
-        fields = _object(raw, "container spec")
+        known = {each.name for each in dataclasses.fields(cls)}
+        read = _object(raw, "container spec")
+        fields = {name: value for name, value in read.items() if name in known}
         try:
             return cls(
                 id=AttemptId(**fields.pop("id")),

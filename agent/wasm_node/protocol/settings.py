@@ -11,6 +11,12 @@ import json
 from pathlib import Path
 from typing import Self
 
+NATIVE = "native"
+WASMTIME_PY = "wasmtime-py"
+"""The engines, by name."""
+
+_PATHS = ("state", "run", "logs", "scratch")
+
 
 @dataclasses.dataclass(frozen=True)
 class RuntimeSettings:
@@ -28,10 +34,14 @@ class RuntimeSettings:
         cpu_millis: what pods may use in all, in thousandths of a core; None is
             what our control group and the host allow.
         memory_bytes: the same for memory.
-        shutdown_grace_s: what running guests get when the runtime is told to
-            end.
+        shutdown_grace_s: what running guests get at most when the runtime is
+            told to end; their specs may say less.
         owner: pid of the parent whose end, however it comes, is a word to end
             for the runtime too; None is a service of its own.
+        scratch: a directory that is of no use to anybody once the runtime has
+            ended: it is removed; None is none.
+        engine: the engine to run guests with; None is our own where its wheel
+            is installed, else wasmtime's Python binding.
     """
 
     state: Path
@@ -43,12 +53,12 @@ class RuntimeSettings:
     memory_bytes: int | None = None
     shutdown_grace_s: float = 10.0
     owner: int | None = None
+    scratch: Path | None = None
+    engine: str | None = None
 
     def to_json(self) -> str:
         """Encode as the program's argument."""
-        fields = dataclasses.asdict(self)
-        paths = {name: str(fields[name]) for name in ("state", "run", "logs")}
-        return json.dumps(fields | paths)
+        return json.dumps(dataclasses.asdict(self), default=str)
 
     @classmethod
     def from_json(cls, raw: str) -> Self:
@@ -60,6 +70,7 @@ class RuntimeSettings:
         """
         try:
             fields = json.loads(raw)
-            return cls(**fields | {name: Path(fields[name]) for name in ("state", "run", "logs")})
+            paths = {name: Path(fields[name]) for name in _PATHS if fields.get(name) is not None}
+            return cls(**fields | paths)
         except (KeyError, TypeError) as error:
             raise ValueError(f"cannot read runtime settings: {error!r}") from error

@@ -64,6 +64,15 @@ class Attempt:
         with contextlib.suppress(OSError):  # a full disk, or the agent was too quick
             durable.write(self.directory / layout.EXIT, how.to_json())
 
+    def stop_grace_s(self, most: float) -> float:
+        """Return how long, of so many seconds, a shutdown waits for its end."""
+        try:
+            raw = durable.read(self.directory / layout.SPEC) or b""
+            spec = records.ContainerSpec.from_json(raw)
+        except (OSError, ValueError):  # what runs may run on
+            return most
+        return most if spec.stop_grace_s is None else min(most, spec.stop_grace_s)
+
     def is_alive(self) -> bool:
         """Say whether the worker's process exists, if only as a zombie."""
         return self.told.pid != 0 and _ticks(self.told.pid) == self.told.start_ticks

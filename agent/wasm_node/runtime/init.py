@@ -62,7 +62,15 @@ def run(wanted: settings.RuntimeSettings) -> int:
         process.allow_many_files()
         code = _Init(wanted, _listen(wanted)).run()
         (wanted.run / layout.SOCKET).unlink(missing_ok=True)
-        return code
+    if wanted.scratch is not None:
+        _remove(wanted.scratch)
+    return code
+
+
+def _remove(directory: Path) -> None:
+    import shutil  # NB: not before the forks, as each would carry it
+
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _locked(lock: int) -> bool:
@@ -96,8 +104,17 @@ def _give(path: Path, wanted: settings.RuntimeSettings) -> None:
         os.chown(path, wanted.agent_uid, wanted.agent_uid)
 
 
-def _serve_forks(link: socket.socket, init: int) -> None:
-    from wasm_node.runtime import forkserver  # NB: loads the engine, which is for that process only
+def _serve_forks(link: socket.socket, init: int, engine: str | None) -> None:
+    # NB: these load an engine, which is for the fork server's process only
+    if engine != settings.WASMTIME_PY:
+        try:
+            from wasm_node.runtime.engines import native
+        except ImportError:
+            if engine is not None:
+                raise
+        else:
+            native.serve(link, init)
+    from wasm_node.runtime import forkserver
 
     forkserver.run(link, init)
 
@@ -112,7 +129,7 @@ class _Init:
         self._supervisor = _Service(
             "supervisor", lambda first: supervisor.run(wanted, supervise, first=first)
         )
-        self._forks = _Service("fork server", lambda _: _serve_forks(links[1], me))
+        self._forks = _Service("fork server", lambda _: _serve_forks(links[1], me, wanted.engine))
         self._unsent: collections.deque[bytes] = collections.deque()
         self._ending = False
         self._over = False

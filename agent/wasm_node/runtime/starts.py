@@ -157,6 +157,8 @@ class Starts:
         except OSError:
             os.close(directory)
             raise
+        if self._wanted.agent_uid is not None and os.geteuid() == 0:  # it shows logs to people
+            os.fchown(log, self._wanted.agent_uid, self._wanted.agent_uid)
         news, writer = os.pipe2(os.O_CLOEXEC)
         job.tries += 1
         self._slots -= 1

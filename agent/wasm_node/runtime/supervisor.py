@@ -239,7 +239,8 @@ class _Supervisor:
     def _end(self, _signals: bytes) -> None:
         again, self._ending = self._ending, True
         for each in self._known.unfinished():  # told twice: at once
-            self._stop(each.id, 0.0 if again else self._wanted.shutdown_grace_s)
+            grace_s = 0.0 if again else each.stop_grace_s(self._wanted.shutdown_grace_s)
+            self._stop(each.id, grace_s)
         if not again:
             self._end_if_idle()
 

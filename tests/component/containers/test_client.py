@@ -42,7 +42,7 @@ async def test_facts_survive_a_supervisor(own: running.RunningRuntime) -> None:
     lists = 0
     async with asyncio.timeout(running.WITHIN_S):
         async for news in own.containers.facts():
-            if isinstance(news, observed.Running | observed.Ended):
+            if isinstance(news, observed.Running | observed.Ended | observed.Away):
                 continue
             assert list(news) == [before]
             lists += 1
@@ -61,7 +61,7 @@ async def test_no_list_misses_a_start_under_way(own: running.RunningRuntime) -> 
         async for news in own.containers.facts():
             if isinstance(news, observed.Running | observed.Ended):
                 seen.add(news.id.pod_uid)
-            else:
+            elif not isinstance(news, observed.Away):
                 there = {each.id.pod_uid for each in news}
                 assert started <= there
                 seen.update(there)
@@ -90,6 +90,18 @@ async def test_a_stranger_is_not_let_in(own: running.RunningRuntime) -> None:
     assert ["VersionMismatch", "BadRequest"] == [each["error"]["reason"] for each in replies]
     assert {} == await asyncio.to_thread(_ask, address, b"GET / HTTP/1.1\r\n\r\n")
     assert (own.settings.run / "runtime.sock").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_runtime_of_another_version_is_away(
+    own: running.RunningRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may yet be replaced: told as news, and no error."""
+    monkeypatch.setattr(messages, "VERSION", 99)  # in this process, not in the runtime's
+    async with asyncio.timeout(running.WITHIN_S):
+        news = await anext(aiter(own.containers.facts()))
+
+    assert isinstance(news, observed.Away)
+    assert "cannot talk version 99" in news.why
 
 
 async def test_the_runtime_says_what_pods_may_use() -> None:

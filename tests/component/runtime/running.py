@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import importlib.util
 import os
 import signal
 import socket
@@ -21,6 +22,11 @@ from wasm_node.agent.model import ids, image, observed
 from wasm_node.protocol import layout, records, settings
 
 PACKAGES = Path(client.__file__).parents[3]
+ENGINES = (
+    settings.WASMTIME_PY,
+    *([settings.NATIVE] if importlib.util.find_spec("wasm_node_engine") else []),
+)
+"""All that this environment has; `make engine` adds our own, where cargo is."""
 WITHIN_S = 15.0
 
 Answer = TypeVar("Answer")
@@ -29,10 +35,14 @@ Answer = TypeVar("Answer")
 class RunningRuntime:
     """One runtime with directories of its own; `start` may be called again."""
 
-    def __init__(self, root: Path, through: Sequence[str] = ()) -> None:
+    def __init__(self, root: Path, through: Sequence[str] = (), engine: str | None = None) -> None:
         self._through = through
         self.settings = settings.RuntimeSettings(
-            state=root / "state", run=root / "run", logs=root / "logs", shutdown_grace_s=0.0
+            state=root / "state",
+            run=root / "run",
+            logs=root / "logs",
+            shutdown_grace_s=0.0,
+            engine=engine,
         )
         self.containers = client.RuntimeContainers(
             self.settings.state, self.settings.run / layout.SOCKET
@@ -114,7 +124,7 @@ class RunningRuntime:
     async def facts(self) -> AsyncGenerator[observed.Fact, None]:
         """Yield facts one by one, those of a list first."""
         async for news in self.containers.facts():
-            for fact in [news] if isinstance(news, observed.Running | observed.Ended) else news:
+            for fact in observed.facts(news):
                 yield fact
 
     def log(self, spec: records.ContainerSpec) -> list[tuple[str, str, str]]:
@@ -148,10 +158,14 @@ class RunningRuntime:
 
 
 @contextlib.contextmanager
-def runtime(through: Sequence[str] = ()) -> Iterator[RunningRuntime]:
-    """Run one, `through` another command; nothing is left of it afterwards."""
+def runtime(through: Sequence[str] = (), *, engine: str | None = None) -> Iterator[RunningRuntime]:
+    """
+    Run one, `through` another command; nothing is left of it afterwards.
+
+    Without an `engine` it is the one that a node would take.
+    """
     with tempfile.TemporaryDirectory(prefix="wn-") as root:  # short: it holds a socket
-        made = RunningRuntime(Path(root), through)
+        made = RunningRuntime(Path(root), through, engine)
         made.start()
         try:
             yield made

@@ -8,6 +8,7 @@ import pytest
 
 from tests.component.runtime.running import RunningRuntime, until
 from wasm_node.agent.model import ids
+from wasm_node.protocol import settings
 from wasm_node.protocol.records import EndedBy, Mount
 from wasm_node.runtime.limits import host
 
@@ -95,6 +96,32 @@ async def test_a_trap_near_the_limit_is_a_trap(shared: RunningRuntime) -> None:
     how = await shared.run(shared.spec("neartrap", "31", pod="neartrap", memory=32 * MIB))
 
     assert (134, "WasmTrap") == (how.code, how.reason)
+
+
+async def test_denied_memory_is_told(ordinary: RunningRuntime, engine: str) -> None:
+    """Without a group the engine bounds it; ours knows, the other infers."""
+    how = await ordinary.run(ordinary.spec("grow", pod="denied", memory=8 * MIB))
+
+    assert (137, EndedBy.MEMORY, "OOMKilled") == (how.code, how.ended_by, how.reason)
+    assert how.message.startswith("inferred") is (engine == settings.WASMTIME_PY)
+    assert str(8 * MIB) in how.message
+
+
+async def test_a_trap_near_the_bound(ordinary: RunningRuntime, engine: str) -> None:
+    """Who sees no denial goes by the size of memory; who would see it not."""
+    how = await ordinary.run(ordinary.spec("neartrap", "8", pod="near", memory=8 * MIB))
+
+    inferred = engine == settings.WASMTIME_PY
+    assert ("OOMKilled" if inferred else "WasmTrap") == how.reason
+    assert ("inferred" in how.message) is inferred
+
+
+async def test_more_memory_than_allowed_cannot_start(ordinary: RunningRuntime) -> None:
+    """A module whose minimum exceeds the bound is a StartError that says so."""
+    how = await ordinary.run(ordinary.spec("exit", "0", pod="least", memory=1024))
+
+    assert (EndedBy.NEVER_STARTED, "StartError") == (how.ended_by, how.reason)
+    assert "memory" in how.message
 
 
 async def test_a_worker_that_is_shot_is_a_crash(shared: RunningRuntime) -> None:

@@ -1,11 +1,26 @@
 """Stopping: on time, without loss of output, told as what it was."""
 
+import dataclasses
 import time
+from pathlib import Path
 
 import pytest
 
-from tests.component.runtime.running import RunningRuntime
+from tests.component.runtime.running import RunningRuntime, until
 from wasm_node.protocol.records import EndedBy
+
+BEGUN = r"""
+(module
+  (import "wasi_snapshot_preview1" "fd_write"
+    (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "\10\00\00\00\0b\00\00\00")
+  (data (i32.const 16) "whole\nbegun")
+  (func (export "_start")
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+    (loop $forever (br $forever))))
+"""
+"""Writes a line and a half, and then spins."""
 
 
 @pytest.mark.parametrize("guest", ["spin", "sleep"])
@@ -69,6 +84,20 @@ async def test_a_stop_loses_no_output(shared: RunningRuntime) -> None:
     assert list(range(len(numbers) - 1)) == numbers[:-1]
 
 
+async def test_a_stop_writes_the_line_under_way(shared: RunningRuntime, tmp_path: Path) -> None:
+    """What a busy guest wrote without a newline is in its log."""
+    guest = tmp_path / "begun.wat"
+    guest.write_text(BEGUN)
+    spec = shared.spec(guest, pod="begun")
+    await shared.started(spec)
+    until(lambda: "".join(text for _, _, text in shared.log(spec)) != "", "it has begun")
+    await shared.containers.stop(spec.id, grace_s=0.0)
+    how = await shared.ended(spec.id)
+
+    assert (143, EndedBy.STOP) == (how.code, how.ended_by)
+    assert [("stdout", "F", "whole"), ("stdout", "F", "begun")] == shared.log(spec)
+
+
 async def test_stopping_what_is_not_there_is_fine(shared: RunningRuntime) -> None:
     """An attempt that never was, or has ended, may be stopped."""
     spec = shared.spec("exit", "3", pod="done")
@@ -95,3 +124,23 @@ async def test_the_runtime_ends_gracefully(own: RunningRuntime) -> None:
     how = await own.ended(spec.id)
 
     assert (143, EndedBy.STOP) == (how.code, how.ended_by)
+
+
+async def test_a_shutdown_waits_for_no_guest_in_vain(own: RunningRuntime) -> None:
+    """Of the runtime's grace each guest gets what its spec says it can use."""
+    own.end()
+    own.settings = dataclasses.replace(own.settings, shutdown_grace_s=60.0)
+    own.start()
+    service = dataclasses.replace(own.spec("sleep", pod="service"), stop_grace_s=0.0)
+    slow = dataclasses.replace(own.spec("sleep", pod="slow"), stop_grace_s=0.5)
+    job = own.spec("count", "20", "40", pod="job")
+    for each in (service, slow, job):
+        await own.started(each)
+
+    assert own.end() == 0
+    own.start()
+    ends = [await own.ended(each.id) for each in (service, slow, job)]
+
+    assert [EndedBy.STOP, EndedBy.STOP, EndedBy.ITSELF] == [each.ended_by for each in ends]
+    took_s = [(each.finished_at_ns - ends[0].finished_at_ns) / 1e9 for each in ends]
+    assert 0.4 < took_s[1] < 3.0

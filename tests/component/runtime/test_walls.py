@@ -1,7 +1,6 @@
 """What stands between a guest and the rest: users, mounts, descriptors."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from tests.component.runtime.running import (
     comm,
     open_paths,
     program,
-    runtime,
     thread_count,
     until,
 )
@@ -119,14 +117,6 @@ async def test_compiling_leaves_nobody(shared: RunningRuntime) -> None:
         lambda: "wasm-node compi" not in {comm(pid) for pid in children(init)},
         "no compiler is left",
     )
-
-
-@pytest.fixture
-def ordinary() -> Iterator[RunningRuntime]:
-    """Return a runtime that has no privileges, as on a laptop."""
-    words = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
-    with runtime(words) as made:
-        yield made
 
 
 async def test_an_ordinary_user_can_run_it_all(ordinary: RunningRuntime) -> None:

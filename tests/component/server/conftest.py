@@ -64,7 +64,7 @@ class Node:
             self.reviewer,
             logs,
             lambda: b"wasm_node_pods 3\n",
-            **limits,  # type: ignore[arg-type]  # by name
+            **{"silent_s": 60.0, **limits},  # type: ignore[arg-type]  # by name
         )
 
     def issue(self) -> None:

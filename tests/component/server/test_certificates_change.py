@@ -1,5 +1,6 @@
 """Certificates are replaced under a serving node, without a break."""
 
+import contextlib
 import ssl
 from pathlib import Path
 
@@ -91,6 +92,35 @@ def test_without_a_certificate_there_is_no_server(unstarted: Node, tmp_path: Pat
     files = unstarted.files
     with pytest.raises(errors.BadInput, match=r"cannot serve the kubelet API with .*none\.crt"):
         tls.ServingTls(tmp_path / "none.crt", files.key_file, files.client_ca_file)
+
+
+async def test_a_certificate_may_come_later(
+    unstarted: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Until all files are there no handshake succeeds, and the log says why."""
+    server = unstarted.make_server(awaited=True, reload_s=3600)
+    context = unstarted.tls()
+    key = unstarted.files.key_file.read_bytes()
+    unstarted.files.key_file.unlink()
+    connector = aiohttp.TCPConnector(force_close=True)
+    with unstarted.news:
+        async with (
+            server.run() as unstarted.port,
+            aiohttp.ClientSession(connector=connector) as session,
+        ):
+            for _ in range(2):
+                with pytest.raises(aiohttp.ClientError):
+                    await serial(session, unstarted, context)
+            unstarted.files.key_file.write_bytes(key)
+            server.look_again()
+            answered = ""
+            while not answered:
+                with contextlib.suppress(aiohttp.ClientError):
+                    answered = await serial(session, unstarted, context)
+
+    refusals = [each for each in caplog.messages if "Refusing connections" in each]
+    assert 1 == len(refusals)
+    assert str(unstarted.files.key_file) in refusals[0]
 
 
 async def test_an_address_in_use_is_said(node: Node) -> None:

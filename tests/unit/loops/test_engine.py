@@ -176,7 +176,7 @@ async def test_nothing_starts_before_the_runtime_was_heard(bed: Bed) -> None:
     async with bed.running() as made:
         for _ in range(50):
             await asyncio.sleep(0)
-        assert (False, []) == (made.adopted, bed.containers.specs)
+        assert (False, []) == (made.runtime.is_here, bed.containers.specs)
         gate.set()
         await bed.until(lambda: bed.containers.specs)
 
@@ -212,6 +212,17 @@ async def test_a_deleted_pod_leaves_nothing(bed: Bed) -> None:
     assert [(attempt(), 5.0)] == bed.containers.stops
     assert ["uid-p"] == bed.containers.forgotten
     assert ["uid-p"] == [each.uid for each in bed.logs.removed]
+
+
+async def test_a_spec_says_how_long_a_shutdown_should_wait(bed: Bed) -> None:
+    """A service could not notice; a job may finish within its grace."""
+    job = pod("job", terminationGracePeriodSeconds=5)
+    bed.apply(pod("service", restartPolicy="Always"), job)
+    async with bed.running():
+        await bed.until(lambda: len(bed.containers.specs) == 2)
+    graces = {each.pod_name: each.stop_grace_s for each in bed.containers.specs}
+
+    assert {"service": 0.0, "job": 5.0} == graces
 
 
 async def test_what_its_source_no_longer_knows_is_ended(bed: Bed) -> None:

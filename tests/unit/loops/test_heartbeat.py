@@ -1,7 +1,8 @@
 """The node's own signs of life."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
@@ -21,10 +22,13 @@ class Bed:
     def __init__(self) -> None:
         self.node = cluster.FakeNode()
         self.clock = clocks.FakeClock()
-        self.problem = ""
-        self.beat = heartbeat.Heartbeat(
-            self.node, IDENTITY, lambda: HOST, lambda: node.Health(self.problem), self.clock
-        )
+        self.health: node.Health | None = node.Health("")
+        self.asked = 0
+        self.beat = heartbeat.Heartbeat(self.node, IDENTITY, lambda: HOST, self._say, self.clock)
+
+    def _say(self) -> node.Health | None:
+        self.asked += 1
+        return self.health
 
 
 async def _until(condition: Callable[[], bool]) -> None:
@@ -100,13 +104,73 @@ async def test_a_change_of_health_is_written_and_nothing_else_is() -> None:
     async with asyncio.TaskGroup() as group:
         reporting = group.create_task(bed.beat.report())
         await _until(lambda: len(bed.node.statuses) == 1)
-        bed.problem = "the runtime is away"
+        bed.health = node.Health("the runtime is away")
         bed.beat.look_again()
         await _until(lambda: len(bed.node.statuses) == 2)
         reporting.cancel()
-    ready = [
-        next(each["status"] for each in status["conditions"] if each["type"] == "Ready")
-        for status in bed.node.statuses
-    ]
 
-    assert ["True", "False"] == ready
+    assert ["True", "False"] == [_ready(each) for each in bed.node.statuses]
+
+
+async def test_what_others_said_of_it_is_corrected() -> None:
+    """Unknown is what controllers call a node that was away; it is back."""
+    bed = Bed()
+    await bed.beat.register()
+    async with asyncio.TaskGroup() as group:
+        reporting = group.create_task(bed.beat.report())
+        await _until(lambda: len(bed.node.statuses) == 1)
+        unknown = {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}
+        await bed.node.patch_status({"conditions": [unknown]})
+        bed.beat.look_again()
+        await _until(lambda: len(bed.node.statuses) == 3)
+        reporting.cancel()
+
+    assert "True" == _ready(bed.node.statuses[2])
+
+
+async def test_a_node_keeps_its_word_until_there_is_news() -> None:
+    """An agent that cannot tell yet leaves the status as it is."""
+    bed = Bed()
+    await bed.beat.register()
+    bed.health = None
+    async with asyncio.TaskGroup() as group:
+        reporting = group.create_task(bed.beat.report())
+        await _until(lambda: bed.asked == 2)  # at registration, and for a report
+        bed.health = node.Health("")
+        bed.beat.look_again()
+        await _until(lambda: len(bed.node.statuses) == 1)
+        reporting.cancel()
+
+    assert "True" == _ready(bed.node.statuses[0])
+
+
+async def test_a_new_node_is_not_ready_before_there_is_news() -> None:
+    """Nothing is promised of a runtime that has not been heard of."""
+    bed = Bed()
+    bed.health = None
+    await bed.beat.register()
+
+    assert bed.node.node is not None
+    assert "False" == _ready(bed.node.node["status"])
+
+
+async def test_a_change_during_a_write_is_not_missed() -> None:
+    """What changes while a report is under way is reported right after it."""
+    bed = Bed()
+    await bed.beat.register()
+    bed.node.gate.clear()
+    async with asyncio.TaskGroup() as group:
+        reporting = group.create_task(bed.beat.report())
+        await _until(lambda: bed.asked == 2)  # at registration, and for the report
+        bed.health = node.Health("the runtime is away")
+        bed.beat.look_again()
+        bed.node.gate.set()
+        await _until(lambda: len(bed.node.statuses) == 2)
+        reporting.cancel()
+
+    assert ["True", "False"] == [_ready(each) for each in bed.node.statuses]
+
+
+def _ready(status: Mapping[str, Any]) -> str:
+    (ready,) = (each["status"] for each in status["conditions"] if each["type"] == "Ready")
+    return str(ready)

@@ -16,18 +16,21 @@ from wasm_node.protocol import records
 UID = ids.PodUid("u1")
 
 
-def _pod(phase: str = "Pending") -> desired.DesiredPod:
+def _pod(
+    phase: str = "Pending", *, name: str = "p", uid: str = "u1", ready: str = ""
+) -> desired.DesiredPod:
+    conditions = [{"type": "Ready", "status": ready}] if ready else []
     return parsing.pod(
         {
-            "metadata": {"name": "p", "uid": "u1"},
+            "metadata": {"name": name, "uid": uid},
             "spec": {"containers": [{"name": "main", "image": "x"}]},
-            "status": {"phase": phase},
+            "status": {"phase": phase, "conditions": conditions},
         }
     )
 
 
-def _seen(attempt: int) -> observed.ObservedPod:
-    running = observed.Running(records.AttemptId("u1", "main", attempt), 7, 1_700_000_000.0)
+def _seen(attempt: int, *, uid: str = "u1") -> observed.ObservedPod:
+    running = observed.Running(records.AttemptId(uid, "main", attempt), 7, 1_700_000_000.0)
     return observed.ObservedPod(
         1_700_000_000.0, {"main": observed.ObservedContainer(current=running)}
     )
@@ -52,6 +55,11 @@ class Bed:
     async def written(self, count: int) -> None:
         """Return once so many statuses are written."""
         while len(self.sink.writes) < count:
+            await asyncio.sleep(0)
+
+    async def settle(self) -> None:
+        """Let everything run that can."""
+        for _ in range(20):
             await asyncio.sleep(0)
 
 
@@ -99,6 +107,22 @@ async def test_a_failed_write_is_tried_again(bed: Bed) -> None:
     await bed.written(1)
 
     assert bed.sink.phases() == ["Running"]
+
+
+async def test_a_bug_with_one_pod_is_that_pods(bed: Bed, caplog: pytest.LogCaptureFixture) -> None:
+    """An unexpected error is logged by name and retried; other pods go on."""
+    bed.sink.bugs.add("p")
+    bed.wanted.put(_pod())
+    bed.seen.put(UID, _seen(0))
+    bed.wanted.put(_pod(name="q", uid="u2"))
+    bed.seen.put(ids.PodUid("u2"), _seen(0, uid="u2"))
+    await bed.written(1)
+    bed.sink.bugs.clear()
+    await bed.written(2)
+
+    assert [ref.name for ref, _ in bed.sink.writes] == ["q", "p"]
+    assert [each.exc_info[0] for each in caplog.records if each.exc_info] == [ZeroDivisionError]
+    assert "Pod default/p: cannot write its status" in caplog.text
 
 
 async def test_a_pod_that_is_no_more_is_left_alone(bed: Bed) -> None:
@@ -150,3 +174,30 @@ async def test_a_condition_keeps_its_time_across_writes(bed: Bed) -> None:
         for _, status in bed.sink.writes
     ]
     assert times[0] == times[1]
+
+
+async def test_a_readiness_that_others_denied_is_restored(bed: Bed) -> None:
+    """The node lifecycle controller denies it, and only the node gives it."""
+    bed.wanted.put(_pod())
+    bed.seen.put(UID, _seen(0))
+    await bed.written(1)
+    for _ in range(2):
+        bed.wanted.put(_pod("Running", ready="False"))
+        await bed.settle()
+        bed.clock.advance(3)
+    await bed.written(2)
+
+    assert bed.sink.writes[0] == bed.sink.writes[1]
+
+
+async def test_late_news_of_our_own_writes_are_no_denial(bed: Bed) -> None:
+    """What is right a moment later costs no write."""
+    bed.wanted.put(_pod())
+    bed.seen.put(UID, _seen(0))
+    await bed.written(1)
+    for ready in ("False", "True", "False"):
+        bed.wanted.put(_pod("Running", ready=ready))
+        await bed.settle()
+        bed.clock.advance(2)
+
+    assert len(bed.sink.writes) == 1

@@ -77,11 +77,23 @@ def test_files_come_through() -> None:
     """So do specs, exits, stop notes and settings."""
     note = journal.StopNote(5, signalled=True)
     wanted = settings.RuntimeSettings(Path("/s"), Path("/r"), Path("/l"), agent_uid=7)
+    whole = dataclasses.replace(wanted, owner=9, scratch=Path("/t"))
 
     assert records.ContainerSpec.from_json(SPEC.to_json()) == SPEC
     assert records.ExitRecord.from_json(EXIT.to_json()) == EXIT
     assert journal.StopNote.from_json(note.to_json()) == note
-    assert settings.RuntimeSettings.from_json(wanted.to_json()) == wanted
+    for each in (wanted, whole):
+        assert settings.RuntimeSettings.from_json(each.to_json()) == each
+
+
+def test_specs_of_neighbouring_versions_are_read() -> None:
+    """A newer agent's spec has a field more, an older one's a field less."""
+    fields = json.loads(SPEC.to_json())
+    newer = json.dumps(fields | {"colour": "blue"}).encode()
+    del fields["stop_grace_s"]
+
+    assert records.ContainerSpec.from_json(newer) == SPEC
+    assert records.ContainerSpec.from_json(json.dumps(fields).encode()) == SPEC
 
 
 JOURNAL = journal.claimed(17, 99, 5) + journal.entered(6) + journal.ended(EXIT)

@@ -67,7 +67,7 @@ class RuntimeContainers:
         """Return what the runtime said when facts were last asked for."""
         return self._room
 
-    async def facts(self) -> AsyncIterator[Sequence[observed.Fact] | observed.Fact]:
+    async def facts(self) -> AsyncIterator[observed.News]:
         """Yield a full list after each connection, then changes."""
         wait = backoff.Backoff(first_s=_FIRST_WAIT_S, most_s=_LONGEST_WAIT_S)
         while True:
@@ -78,8 +78,9 @@ class RuntimeContainers:
                     wait.reset()
                     while True:
                         yield _observed(await runtime.next_fact())
-            except errors.Retryable as error:
+            except errors.NodeError as error:  # of a wrong version, too: it may be replaced
                 log.info("Waiting for the runtime: %s", error)
+                yield observed.Away(str(error))
             await asyncio.sleep(wait.next_s())
 
     async def listed(self) -> Sequence[observed.Fact]:

@@ -10,8 +10,10 @@ run` never does.
 
 import asyncio
 import contextlib
+import datetime as dt
+import ssl
 import urllib.parse
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,33 +40,84 @@ class Conflict(errors.NodeError):
     """409: the object exists already, or is not the one that was meant."""
 
 
-class Api:
-    """Calls and streams; one per program, used as a context manager."""
+class Forbidden(errors.Retryable):
+    """403: this identity may not do that, as things are."""
 
-    def __init__(self, api: client.ApiClient) -> None:
-        self._api = api
-        self._base = str(api.configuration.host).rstrip("/")
+
+class Api:
+    """
+    Calls and streams; one per identity, used as a context manager.
+
+    Attributes:
+        refused: set whenever the API server does not know who we are.
+    """
+
+    def __init__(self, made: client.Configuration, api: client.ApiClient) -> None:
+        self.refused = asyncio.Event()
+        self._made = made
+        self._newest = _Line(api)
+        self._base = str(made.host).rstrip("/")
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def connect(cls, kubeconfig: Path, *, private: Path) -> AsyncIterator[Self]:
+    async def connect(
+        cls, kubeconfig: Path | None, *, private: Path, certificate: Path | None = None
+    ) -> AsyncIterator[Self]:
         """
-        Yield a connection with the identity of a kubeconfig.
+        Yield a connection.
 
-        Keys that stand in the kubeconfig itself are written below `private`
-        for as long as the process lives: a directory of ours, best on tmpfs.
+        Args:
+            kubeconfig: where the API server is, and who we are there; None:
+                the pod's service account says both.
+            private: a directory of ours, best on tmpfs, for keys that stand
+                in the kubeconfig itself, for as long as the process lives.
+            certificate: who we are instead: chain and key in one PEM file.
 
         Raises:
-            BadInput: the kubeconfig cannot be used.
+            BadInput: the kubeconfig or the certificate cannot be used.
         """
         try:
-            opened = await asyncio.to_thread(_open, kubeconfig, private)
+            made = await asyncio.to_thread(_read, kubeconfig, private, certificate)
+            api = cls(made, await asyncio.to_thread(client.ApiClient, made))
         except (config.ConfigException, OSError, ValueError) as error:
+            what = f"kubeconfig {kubeconfig}" if kubeconfig else "the pod's service account"
+            raise errors.BadInput(f"cannot use {what}: {error}", reason="BadKubeconfig") from error
+        try:
+            yield api
+        finally:
+            await api._newest.api.close()
+
+    async def renew(self) -> None:
+        """
+        Take the certificate's file over as it is now.
+
+        Whatever runs, such as a watch, goes on over the connection that it
+        has; everything from now on goes over new ones.
+        """
+        renewed = _Line(await asyncio.to_thread(client.ApiClient, self._made))
+        old, self._newest = self._newest, renewed
+        if not old.used:
+            await old.api.close()
+
+    @property
+    def certificate(self) -> Path | None:
+        """The file of the certificate that we are known by; None: a token."""
+        return Path(self._made.cert_file) if self._made.cert_file else None
+
+    async def authorities(self) -> bytes:
+        """
+        Return the CAs by which we know the API server, PEM.
+
+        Raises:
+            BadInput: the kubeconfig names none.
+        """
+        if not (path := self._made.ssl_ca_cert):
             raise errors.BadInput(
-                f"cannot use kubeconfig {kubeconfig}: {error}", reason="BadKubeconfig"
-            ) from error
-        async with opened as api:
-            yield cls(api)
+                "cannot tell by which CA the cluster's clients are known: the kubeconfig names "
+                "none; set kubelet.clientCaFile",
+                reason="NoClientCa",
+            )
+        return await asyncio.to_thread(Path(path).read_bytes)
 
     async def call(
         self,
@@ -79,8 +132,8 @@ class Api:
         Send one request and return the decoded answer.
 
         Raises:
-            NotFound, Conflict, Expired, Throttled, BadInput, Retryable: by
-                status code; whatever else goes wrong is Retryable.
+            NotFound, Conflict, Expired, Throttled, BadInput, Unauthorized,
+                Forbidden: by status code; whatever else is Retryable.
         """
         timeout = aiohttp.ClientTimeout(total=_CALL_TIMEOUT_S)
         async with self._sent(method, path, query, body, content_type, timeout) as answer:
@@ -90,14 +143,14 @@ class Api:
                 if len(raw) > _MAX_BODY_BYTES:
                     raise errors.Retryable(f"{method} {path}: answer too large", reason="APIError")
             if answer.status >= 400:  # HTTP's own line between good and bad
-                raise _error(method, path, answer, raw)
+                raise self._error(method, path, answer, raw)
             try:
                 return _OBJECT.decode(raw)
             except msgspec.DecodeError as error:
                 text = f"{method} {path}: the answer is not of the API server: {error}"
                 raise errors.Retryable(text, reason="APIError") from error
 
-    async def lines(self, path: str, query: Mapping[str, str]) -> AsyncIterator[bytes]:
+    async def lines(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
         """
         Yield the lines of a watch until the server ends it.
 
@@ -110,7 +163,7 @@ class Api:
         )
         async with self._sent("GET", path, query, None, "application/json", timeout) as answer:
             if answer.status >= 400:  # HTTP's own line between good and bad
-                raise _error("GET", path, answer, await answer.content.read(2**16))
+                raise self._error("GET", path, answer, await answer.content.read(2**16))
             async for line in answer.content:
                 yield line
 
@@ -128,36 +181,90 @@ class Api:
         if query:
             url += "?" + urllib.parse.urlencode(query)
         headers = {"Content-Type": content_type, "Accept": "application/json"}
-        headers |= self._api.default_headers
-        await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        async with self._line() as api:
+            headers |= api.default_headers
+            await api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+            try:
+                answer = await api.call_api(
+                    method, url, headers, dict(body) if body is not None else None,
+                    _request_timeout=timeout,
+                )  # fmt: skip
+                async with answer.response as response:
+                    yield response
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise errors.Retryable(
+                    f"cannot reach the API server: {method} {path}: {_reason(error)}",
+                    reason="APIUnavailable",
+                ) from error
+
+    @contextlib.asynccontextmanager
+    async def _line(self) -> AsyncIterator[client.ApiClient]:
+        line = self._newest
+        line.used += 1
         try:
-            answer = await self._api.call_api(
-                method, url, headers, dict(body) if body is not None else None,
-                _request_timeout=timeout,
-            )  # fmt: skip
-            async with answer.response as response:
-                yield response
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            what = str(error) or type(error).__name__
-            raise errors.Retryable(
-                f"cannot reach the API server: {method} {path}: {what}", reason="APIUnavailable"
-            ) from error
+            yield line.api
+        finally:
+            line.used -= 1
+            if line is not self._newest and not line.used:
+                await line.api.close()
+
+    def _error(
+        self, method: str, path: str, answer: aiohttp.ClientResponse, raw: bytes
+    ) -> errors.NodeError:
+        made = _error(method, path, answer, raw)
+        if isinstance(made, errors.Unauthorized):
+            self.refused.set()
+        return made
 
 
-def _open(kubeconfig: Path, private: Path) -> client.ApiClient:
+class _Line:
+    """A pool of connections of one certificate, and how many use it."""
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self.api = api
+        self.used = 0
+
+
+def _read(kubeconfig: Path | None, private: Path, certificate: Path | None) -> client.Configuration:
     """Read all files; in a thread, as the package does that on the loop."""
-    private.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for left in private.iterdir():  # by one that was killed
-        left.unlink()
     made = client.Configuration()
     # NB: with it on, each request reads ~/.netrc: a tenth of our time.
     made.client_session_kwargs = {"trust_env": False}
-    asyncio.run(
-        config.load_kube_config(
-            config_file=str(kubeconfig), client_configuration=made, temp_file_path=str(private)
+    if kubeconfig is None:
+        config.load_incluster_config(made)
+    else:
+        private.mkdir(mode=0o700, parents=True, exist_ok=True)
+        asyncio.run(
+            config.load_kube_config(
+                config_file=str(kubeconfig),
+                client_configuration=made,
+                temp_file_path=str(private),
+            )
         )
-    )
-    return client.ApiClient(made)
+    if certificate is not None:
+        made.api_key, made.refresh_api_key_hook = {}, None
+        made.cert_file, made.key_file = str(certificate), None
+    return made
+
+
+def _reason(error: Exception) -> str:
+    """Say what is wrong, and what to do where a person can do something."""
+    what = str(error) or type(error).__name__
+    if not isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return what
+    found = error.certificate_error
+    if not isinstance(found, ssl.SSLCertVerificationError):
+        return what
+    now = f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
+    match found.verify_code:
+        case 9:  # X509_V_ERR_CERT_NOT_YET_VALID
+            return f"{what}; this host's clock says {now}: is it slow?"
+        case 10:  # X509_V_ERR_CERT_HAS_EXPIRED
+            return f"{what}; this host's clock says {now}: if that is right, the server's expired"
+        case 18 | 19 | 20 | 21:  # no chain to a CA that we know
+            return f"{what}; is it another cluster, or was its CA replaced since?"
+        case _:
+            return what
 
 
 def _error(method: str, path: str, answer: aiohttp.ClientResponse, raw: bytes) -> errors.NodeError:
@@ -168,6 +275,11 @@ def _error(method: str, path: str, answer: aiohttp.ClientResponse, raw: bytes) -
         text, reason = raw[:200].decode(errors="replace"), "APIError"
     message = f"{method} {path}: {answer.status} {text}"
     match answer.status:
+        case 401:
+            advice = "the API server does not know us: another cluster, or expired?"
+            return errors.Unauthorized(f"{message}; {advice}", reason=reason)
+        case 403:
+            return Forbidden(message, reason=reason)
         case 404:
             return errors.NotFound(message, reason=reason)
         case 409:

@@ -41,17 +41,29 @@ class ApiNode:
 
     async def patch_status(self, status: Mapping[str, Any]) -> None:
         """
-        Patch the status; conditions and addresses merge by type.
+        Patch the status: conditions merge by type, addresses are replaced.
+
+        Merged, an address of a type that we no longer publish would linger
+        (the kubelet's PatchNodeStatus replaces them, too).
 
         Raises:
             NotFound: somebody deleted the Node.
         """
+        addresses = [*status["addresses"], {"$patch": "replace"}]
         await self._api.call(
             "PATCH",
             f"/api/v1/nodes/{self._name}/status",
-            body={"status": status},
+            body={"status": {**status, "addresses": addresses}},
             content_type=client.STRATEGIC,
         )
+
+    async def renewed(self) -> str:
+        """Return when the Lease was renewed last; empty: there is none."""
+        try:
+            found = await self._api.call("GET", f"{_LEASES}/{self._name}")
+        except errors.NotFound:
+            return ""
+        return str(found["spec"].get("renewTime", ""))
 
     async def renew_lease(self, node_uid: str, duration_s: int, now: float) -> None:
         """Renew the Lease; make it where there is none."""

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Mapping, Sequence
 
 from wasm_node.agent import interfaces
+from wasm_node.agent.loops import presence
 from wasm_node.agent.model import ids, observed
 from wasm_node.agent.plan import adopt
 from wasm_node.agent.stores import checkpoint, pods
@@ -20,10 +21,13 @@ async def follow(
     seen: pods.ObservedStore,
     kept: checkpoint.Checkpoints,
     clock: interfaces.Clock,
+    runtime: presence.Presence,
 ) -> None:
     """Take in facts until cancelled."""
     async for news in containers.facts():
-        if isinstance(news, observed.Running | observed.Ended):
+        if isinstance(news, observed.Away):
+            runtime.away(news.why)
+        elif isinstance(news, observed.Running | observed.Ended):
             uid = ids.PodUid(news.id.pod_uid)
             seen.change(uid, news.id.container, functools.partial(adopt.apply, fact=news))
         else:
@@ -36,6 +40,7 @@ async def follow(
                 if not before.forgotten:
                     seen.put(uid, adopt.whole(before, grouped.get(uid, ()), now=now))
             seen.listed.set()
+            runtime.here()
 
 
 def _by_pod(

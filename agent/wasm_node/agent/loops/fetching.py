@@ -52,13 +52,11 @@ class Fetcher:
         self, pod: ids.PodRef, wanted: desired.DesiredContainer, program: image.Program
     ) -> None:
         """Compile, and say so where it takes long."""
-        try:
+        with errors.unwrapped():
             async with asyncio.TaskGroup() as group:
                 telling = group.create_task(self._tell_compiling(pod, wanted))
                 await self._containers.prepare(program)
                 telling.cancel()
-        except* errors.NodeError as failures:
-            raise errors.only(failures) from failures
 
     async def _tell_compiling(self, pod: ids.PodRef, wanted: desired.DesiredContainer) -> None:
         await self._clock.sleep(_LONG_S)

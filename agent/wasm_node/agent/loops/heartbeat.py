@@ -44,14 +44,19 @@ class NodeObject(Protocol):
 
 
 class Heartbeat:
-    """Keeps the Node registered, its Lease renewed and its status true."""
+    """
+    Keeps the Node registered, its Lease renewed and its status true.
+
+    As long as `health` cannot tell (None), a Node that is there keeps the
+    status that it has: an agent that restarts is no change.
+    """
 
     def __init__(
         self,
         node: NodeObject,
         identity: planning.Identity,
         host: Callable[[], host_model.Figures],
-        health: Callable[[], planning.Health],
+        health: Callable[[], planning.Health | None],
         clock: interfaces.Clock,
     ) -> None:
         self._node = node
@@ -91,7 +96,8 @@ class Heartbeat:
         if found is None:
             host = await asyncio.to_thread(self._host)
             now = self._clock.now()
-            made = planning.new(self._identity, host, self._health(), now)
+            health = self._health() or planning.Health("the runtime has not been heard of yet")
+            made = planning.new(self._identity, host, health, now)
             found = await self._node.create(made)
             log.info("Registered as node %s", self._identity.name)
         elif not planning.is_ours(found):
@@ -120,6 +126,7 @@ class Heartbeat:
         written: dict[str, Any] = {}
         reported_at = 0.0
         while True:
+            self._changed.clear()  # NB: before we look, so that no change falls in between
             try:
                 found = await self._node.get()
                 if found is None:
@@ -127,24 +134,27 @@ class Heartbeat:
                     await self._register()
                     continue
                 conditions = found.get("status", {}).get("conditions") or ()
-                host = await asyncio.to_thread(self._host)
-                made = planning.status(
-                    self._identity,
-                    host,
-                    self._health(),
-                    {each["type"]: each for each in conditions},
-                    self._clock.now(),
-                )
-                due = self._clock.now() - reported_at >= _REPORT_S
-                if due or planning.differs(made, written):
+                previous = {each["type"]: each for each in conditions}
+                made = await self._status(previous)
+                if made is not None and (
+                    self._clock.now() - reported_at >= _REPORT_S
+                    or planning.differs(made, written)
+                    or planning.is_denied(made, previous)
+                ):
                     await self._node.patch_status(made)
                     written, reported_at = made, self._clock.now()
             except errors.NodeError as error:
                 log.warning("Reporting the node's status: %s", error)
             await self._pause()
 
+    async def _status(self, previous: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+        host = await asyncio.to_thread(self._host)
+        health = self._health()
+        if health is None:
+            return None
+        return planning.status(self._identity, host, health, previous, self._clock.now())
+
     async def _pause(self) -> None:
-        self._changed.clear()
         try:
             async with asyncio.timeout(_STATUS_S):
                 await self._changed.wait()

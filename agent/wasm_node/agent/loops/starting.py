@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from wasm_node.agent import errors, interfaces
 from wasm_node.agent.model import desired, environment, image, observed
-from wasm_node.agent.plan import node
+from wasm_node.agent.plan import node, pods
 from wasm_node.protocol import records
 
 _ASK_S = 10.0
@@ -62,6 +62,7 @@ class Starter:
             log_path=str(log),
             memory_limit_bytes=wanted.memory_limit_bytes,
             cpu_limit_millis=wanted.cpu_limit_millis,
+            stop_grace_s=pods.stop_grace(pod),
         )
         return await self._containers.start(spec)
 

@@ -3,7 +3,10 @@ Statuses to their sink: coalesced per pod, newest wins, in bounded parallel.
 
 A change only marks the pod; what is written is computed when its turn comes,
 and not at all if it equals what was written last. A failed write is tried
-again with growing waits, with whatever is true by then.
+again with growing waits, with whatever is true by then. Readiness is written
+again if somebody else changed it: the node lifecycle controller denies it to
+all pods of a node that was not heard of for a while, and leaves it to the node
+to restore it (as the kubelet's status manager does, `needsReconcile`).
 """
 
 import logging
@@ -23,6 +26,9 @@ _SETTLE_S = 3.0
 A pod just seen usually runs within this time: one write instead of two. Till
 then it reads Pending, as when it was made; what goes wrong is told at once.
 """
+_DOUBT_S = 3.0
+"""News of our own writes may be late: so long a difference is not believed."""
+_READINESS = ("Ready", "ContainersReady")
 
 
 class StatusWriter:
@@ -44,6 +50,7 @@ class StatusWriter:
         self._written: dict[ids.PodUid, dict[str, Any]] = {}
         self._conditions: dict[ids.PodUid, tuple[manifest.Condition, ...]] = {}
         self._pauses: dict[ids.PodUid, backoff.Backoff] = {}
+        self._doubted: dict[ids.PodUid, float] = {}
         self._workers = keyed.KeyedWorkers(self._write, limit=_PARALLEL)
         seen.listen(self._workers.poke)
         wanted.listen(self._workers.poke)
@@ -62,6 +69,7 @@ class StatusWriter:
         self._written.pop(uid, None)
         self._conditions.pop(uid, None)
         self._pauses.pop(uid, None)
+        self._doubted.pop(uid, None)
 
     async def write_now(self, uid: ids.PodUid) -> None:
         """
@@ -94,15 +102,47 @@ class StatusWriter:
         if self._is_fresh(uid):
             self._workers.poke_later(uid, _SETTLE_S)
             return
+        self._doubt(uid)
         try:
             await self.write_now(uid)
-        except errors.NodeError as error:
-            pause = self._pauses.setdefault(uid, backoff.Backoff(first_s=0.5, most_s=10.0))
+        except errors.Throttled as error:
             log.warning("Writing the status of a pod: %s", error)
-            wait_s = error.after_s if isinstance(error, errors.Throttled) else pause.next_s()
-            self._workers.poke_later(uid, wait_s)
+            self._workers.poke_later(uid, error.after_s)
+        except errors.NodeError as error:
+            log.warning("Writing the status of a pod: %s", error)
+            self._write_later(uid)
+        except Exception:  # one pod's trouble, a field or a bug, is not the node's
+            wanted = self._wanted.get(uid)
+            log.exception("Pod %s: cannot write its status; trying again", wanted and wanted.ref)
+            self._write_later(uid)
         else:
             self._pauses.pop(uid, None)
+
+    def _write_later(self, uid: ids.PodUid) -> None:
+        pause = self._pauses.setdefault(uid, backoff.Backoff(first_s=0.5, most_s=10.0))
+        self._workers.poke_later(uid, pause.next_s())
+
+    def _doubt(self, uid: ids.PodUid) -> None:
+        """Take a readiness that is not ours, for some time, as not written."""
+        if not self._is_overwritten(uid):
+            self._doubted.pop(uid, None)
+            return
+        now = self._clock.now()
+        if now - self._doubted.setdefault(uid, now) < _DOUBT_S:
+            self._workers.poke_later(uid, _DOUBT_S)
+        else:
+            self._written.pop(uid, None)
+            self._doubted.pop(uid)
+
+    def _is_overwritten(self, uid: ids.PodUid) -> bool:
+        wanted = self._wanted.get(uid)
+        if wanted is None or wanted.finished:
+            return False
+        ours = {each.type: each.status for each in self._conditions.get(uid, ())}
+        return any(
+            each.type in _READINESS and each.status != ours.get(each.type, each.status)
+            for each in wanted.status.conditions
+        )
 
     def _is_fresh(self, uid: ids.PodUid) -> bool:
         wanted, seen = self._wanted.get(uid), self._seen.get(uid)

@@ -7,7 +7,7 @@ one cannot be mistaken for the present.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from wasm_node.agent.model import image
@@ -42,6 +42,28 @@ class Ended:
 
 
 Fact: TypeAlias = Running | Ended
+
+
+@dataclasses.dataclass(frozen=True)
+class Away:
+    """The runtime cannot be reached, for the reason that is given."""
+
+    why: str
+
+
+News: TypeAlias = Sequence[Fact] | Fact | Away
+"""What comes from the runtime: all facts, one that is new, or nothing more."""
+
+
+def facts(news: News) -> Sequence[Fact]:
+    """Return the facts in it."""
+    match news:
+        case Running() | Ended():
+            return (news,)
+        case Away():
+            return ()
+        case _:
+            return news
 
 
 @dataclasses.dataclass(frozen=True)

@@ -210,3 +210,16 @@ def differs(made: Mapping[str, Any], written: Mapping[str, Any]) -> bool:
         return {**status, "conditions": conditions}
 
     return essence(made) != essence(written)
+
+
+def is_denied(made: Mapping[str, Any], held: Mapping[str, Mapping[str, Any]]) -> bool:
+    """
+    Say whether the API server holds another word on a condition than ours.
+
+    The node lifecycle controller calls all of them Unknown when it has not
+    heard of a node for a while; only the node itself says better.
+    """
+    return any(
+        each["type"] in held and held[each["type"]].get("status") != each["status"]
+        for each in made["conditions"]
+    )

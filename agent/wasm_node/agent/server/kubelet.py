@@ -41,6 +41,7 @@ class KubeletServer:
         logs: what `kubectl logs` shows.
         figures: what `/metrics` shows, in Prometheus' text format.
         most_streams: at a time; more are refused with 429.
+        awaited: the certificates' files may still have to come.
         reload_s: seconds between two looks at the certificates' files.
         silent_s: for a TLS handshake, and as many to a first request.
     """
@@ -53,6 +54,7 @@ class KubeletServer:
         logs: seams.PodLogs,
         figures: Callable[[], bytes],
         *,
+        awaited: bool = False,
         most_streams: int = 1000,
         reload_s: float = 10.0,
         silent_s: float = 10.0,
@@ -65,11 +67,17 @@ class KubeletServer:
         self._connections = connections.Connections(
             most=most_streams + _OTHER_CONNECTIONS, silent_s=silent_s
         )
+        self._awaited = awaited
         self._reload_s = reload_s
+        self._changed = asyncio.Event()
 
     def __repr__(self) -> str:
         """Show what is going on."""
         return f"<KubeletServer {self._streams!r}>"
+
+    def look_again(self) -> None:
+        """Have the certificates' files looked at now: they may have changed."""
+        self._changed.set()
 
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[int]:
@@ -82,7 +90,11 @@ class KubeletServer:
         """
         chosen = self._chosen
         serving = await asyncio.to_thread(
-            tls.ServingTls, chosen.certificate_file, chosen.key_file, chosen.client_ca_file
+            tls.ServingTls,
+            chosen.certificate_file,
+            chosen.key_file,
+            chosen.client_ca_file,
+            awaited=self._awaited,
         )
         runner = web.AppRunner(
             self._application(),
@@ -138,5 +150,8 @@ class KubeletServer:
 
     async def _reload(self, serving: tls.ServingTls) -> None:
         while True:
-            await asyncio.sleep(self._reload_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._reload_s):
+                    await self._changed.wait()
+            self._changed.clear()
             await asyncio.to_thread(serving.reload)

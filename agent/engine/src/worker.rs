@@ -1,0 +1,191 @@
+//! One container: claims its attempt, gives up its rights, runs its guest.
+//!
+//! The order is the point of `main`. First the claim, which no second worker
+//! for the same attempt can make; then all that needs the runtime's rights
+//! (cgroups, mounts); then the lockdown; then the guest, on this thread, which
+//! stays the only one. Whatever happens, the last line of the journal is the
+//! truth about it, written before the process ends.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, Resource};
+
+use crate::engine::{Code, Engine};
+use crate::guest::Guest;
+use crate::outcomes::{self, Outcome};
+use crate::output::{self, Output};
+use crate::process;
+use crate::records::{self, EndedBy, ExitRecord, JOURNAL, Run, SPEC, Spec};
+
+const FILES: u64 = 1024;
+const PROCESSES: u64 = 128;
+const NOT_STARTED: u8 = 128;
+
+/// Be the worker of one attempt; `fds` are its directory, log and news.
+///
+/// # Errors
+/// It could not even be claimed; from there on the journal says how it ended.
+pub fn main(engine: &Engine, order: &Run, fds: [OwnedFd; 3], init: Pid) -> io::Result<()> {
+    let [directory, log, news] = fds;
+    output::end_on_sigterm()?;
+    let Some(mut diary) = Diary::claim(&directory, news)? else { return Ok(()) };
+    let output = Output::install(log);
+    let ready = prepare(engine, order, &directory, output, &diary, init);
+    std::mem::forget(directory); // it is closed by now, with all that is not ours
+    let (code, guest) = match ready {
+        Ok(ready) => ready,
+        Err(why) => diary.end(&never_started(&why)),
+    };
+    let ran = catch_unwind(AssertUnwindSafe(|| engine.run(&code, guest, || diary.enter())));
+    let outcome = match ran {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(why)) => {
+            output.close("");
+            diary.end(&never_started(&why))
+        }
+        Err(panic) => outcomes::failed(panic.downcast_ref::<String>().map_or("panic", |text| text)),
+    };
+    output.close(&outcome.trace);
+    let how = diary.by_itself(&outcome);
+    diary.end(&how)
+}
+
+/// Everything that comes between the claim and the guest.
+fn prepare(
+    engine: &Engine,
+    order: &Run,
+    directory: &OwnedFd,
+    output: &'static Output,
+    diary: &Diary,
+    init: Pid,
+) -> Result<(Code, Guest), String> {
+    let cannot = |what: &'static str| move |error: io::Error| format!("cannot {what}: {error}");
+    rustix::process::setsid().map_err(|error| cannot("begin a session")(error.into()))?;
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
+    let spec = read_spec(directory)?;
+    process::set_name(&format!("wasm:{}", spec.id.container)).map_err(cannot("take its name"))?;
+    process::null_stdio().map_err(cannot("open /dev/null"))?;
+    let mut kept = [output.fd(), diary.journal.as_raw_fd(), diary.news_fd()];
+    process::close_all_but(&mut kept).map_err(cannot("close descriptors"))?;
+    for group in &order.cgroups {
+        std::fs::write(group, b"0").map_err(|error| format!("cannot join {group}: {error}"))?;
+    }
+    let limit_bytes = spec.memory_limit_bytes.filter(|_| order.bounded);
+    let guest = Guest::admit(&spec, output, limit_bytes)?;
+    std::env::set_current_dir(&order.cache).map_err(cannot("enter the cache"))?;
+    lock_down(order.uid, init).map_err(cannot("give up its rights"))?;
+    let code = engine.load(&order.artifact, order.kind)?;
+    std::env::set_current_dir("/").map_err(cannot("leave the cache"))?;
+    Ok((code, guest))
+}
+
+fn read_spec(directory: &OwnedFd) -> Result<Spec, String> {
+    let cannot = |error: io::Error| format!("cannot read {SPEC}: {error}");
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(directory, SPEC, flags, Mode::empty());
+    let mut text = Vec::new();
+    File::from(file.map_err(|error| cannot(error.into()))?)
+        .read_to_end(&mut text)
+        .map_err(cannot)?;
+    serde_json::from_slice(&text).map_err(|error| cannot(error.into()))
+}
+
+fn lock_down(uid: Option<u32>, init: Pid) -> io::Result<()> {
+    process::limit(Resource::Core, 0)?;
+    process::limit(Resource::Nofile, FILES)?;
+    if uid.is_some() {
+        process::limit(Resource::Nproc, PROCESSES)?;
+    }
+    process::become_user(uid)?;
+    process::die_with_parent(init)?;
+    process::unblock_signals();
+    Ok(())
+}
+
+fn never_started(why: &str) -> ExitRecord {
+    let now_ns = process::unix_ns();
+    ExitRecord {
+        code: NOT_STARTED,
+        ended_by: EndedBy::NeverStarted,
+        reason: "StartError",
+        message: records::cut(why),
+        started_at_ns: now_ns,
+        finished_at_ns: now_ns,
+    }
+}
+
+/// Writes the journal, and wakes the supervisor when there is news in it.
+struct Diary {
+    journal: File,
+    news: Option<OwnedFd>,
+    entered_at_ns: u64,
+}
+
+impl Diary {
+    /// Claim the attempt; None: it is another worker's, or nobody's.
+    fn claim(directory: &OwnedFd, news: OwnedFd) -> io::Result<Option<Self>> {
+        let flags =
+            OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(directory, JOURNAL, flags, Mode::from_raw_mode(0o640));
+        let mut journal = match opened {
+            Ok(fd) => File::from(fd),
+            Err(Errno::EXIST) => return Ok(None), // the request came twice
+            Err(error) => return Err(error.into()),
+        };
+        let stat = std::fs::read_to_string("/proc/self/stat")?;
+        let ticks = records::start_ticks(&stat)
+            .ok_or_else(|| io::Error::other("cannot find its start in /proc/self/stat"))?;
+        let pid = rustix::process::getpid().as_raw_pid();
+        journal.write_all(&records::claimed(pid, ticks, process::unix_ns()))?;
+        if !is_read(&news)? {
+            // The supervisor that asked is dead, and the next one may have
+            // looked before the claim: it would not know of us. Had it been
+            // alive after the claim, every later one would find that.
+            rustix::fs::unlinkat(directory, JOURNAL, AtFlags::empty())?;
+            return Ok(None);
+        }
+        Ok(Some(Self { journal, news: Some(news), entered_at_ns: 0 }))
+    }
+
+    fn news_fd(&self) -> i32 {
+        self.news.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+
+    fn enter(&mut self) {
+        self.entered_at_ns = process::unix_ns();
+        self.write(&records::entered(self.entered_at_ns));
+        self.news = None;
+    }
+
+    fn by_itself(&self, outcome: &Outcome) -> ExitRecord {
+        ExitRecord {
+            code: outcome.code,
+            ended_by: outcome.ended_by,
+            reason: outcome.reason,
+            message: records::cut(&outcome.message),
+            started_at_ns: self.entered_at_ns,
+            finished_at_ns: process::unix_ns(),
+        }
+    }
+
+    fn end(&mut self, how: &ExitRecord) -> ! {
+        self.write(&records::ended(how));
+        process::exit(how.code)
+    }
+
+    fn write(&mut self, line: &[u8]) {
+        let _ = self.journal.write_all(line); // a full disk: the supervisor sees the status
+    }
+}
+
+fn is_read(pipe: &OwnedFd) -> io::Result<bool> {
+    let mut fds = [PollFd::new(pipe, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    Ok(poll(&mut fds, Some(&now))? == 0) // else it is ERR: nobody has the other end
+}

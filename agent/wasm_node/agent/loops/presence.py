@@ -1,0 +1,76 @@
+"""
+Whether the runtime is there: told by `loops.facts`, judged with patience.
+
+A supervisor that was killed is back in a second, its init waits five at most
+between two tries, and a runtime that is replaced takes a few. None of that
+concerns the cluster: pods run on, and what is new waits. A Node that is not
+Ready does: its pods leave their Services, and are evicted in the end. So only
+an absence of ten seconds counts, and until the first ten have passed nothing
+is said at all: what the Node has said before stays.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from wasm_node.agent import interfaces
+
+PATIENCE_S = 10.0
+_TO_DO = "see to it that `wasm-node runtime` runs on this host, and read its log"
+
+
+class Presence:
+    """The runtime's presence; `run` judges it until cancelled."""
+
+    def __init__(self, clock: interfaces.Clock) -> None:
+        self._clock = clock
+        self._problem: str | None = None
+        self._why = "it has not been heard of"
+        self._here = asyncio.Event()
+        self._away = asyncio.Event()
+        self._away.set()
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it can be reached at this moment."""
+        return self._here.is_set()
+
+    @property
+    def problem(self) -> str | None:
+        """Why the node cannot run pods; empty: it can; None: too early."""
+        return self._problem
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever `problem` changes."""
+        self._listeners.append(listener)
+
+    def here(self) -> None:
+        """Take note that it answers."""
+        self._away.clear()
+        self._here.set()
+
+    def away(self, why: str) -> None:
+        """Take note that it cannot be reached; may be said again and again."""
+        self._why = why
+        self._here.clear()
+        self._away.set()
+
+    async def run(self) -> None:
+        """Keep `problem` true until cancelled."""
+        while True:
+            await self._away.wait()
+            async with asyncio.TaskGroup() as group:
+                patience = group.create_task(self._lose_patience())
+                await self._here.wait()
+                patience.cancel()
+            self._say("")
+
+    async def _lose_patience(self) -> None:
+        await self._clock.sleep(PATIENCE_S)
+        self._say(f"the runtime has been away for {PATIENCE_S:.0f} s: {self._why}; {_TO_DO}")
+
+    def _say(self, problem: str) -> None:
+        if problem != self._problem:
+            self._problem = problem
+            for listener in self._listeners:
+                listener()

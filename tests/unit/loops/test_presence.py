@@ -1,0 +1,95 @@
+"""When an absence of the runtime counts."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.fakes import clock as clocks
+from wasm_node.agent.loops import presence
+
+
+class Bed:
+    """A presence over a fake clock, and what it has said."""
+
+    def __init__(self) -> None:
+        self.clock = clocks.FakeClock()
+        self.presence = presence.Presence(self.clock)
+        self.said: list[str | None] = []
+        self.presence.listen(lambda: self.said.append(self.presence.problem))
+
+    async def settle(self) -> None:
+        """Let everything run that can."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def bed() -> AsyncIterator[Bed]:
+    """Give one at work, of a runtime not heard of yet."""
+    made = Bed()
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(made.presence.run())
+        await made.settle()
+        yield made
+        running.cancel()
+
+
+async def test_nothing_is_said_too_early(bed: Bed) -> None:
+    """At first nobody can tell; a runtime that answers is no problem."""
+    bed.clock.advance(presence.PATIENCE_S - 1)
+    await bed.settle()
+    assert bed.presence.problem is None
+    bed.presence.here()
+    await bed.settle()
+
+    assert [""] == bed.said
+
+
+async def test_a_runtime_never_heard_of_is_a_problem(bed: Bed) -> None:
+    """After ten seconds the node says so, and what to do."""
+    bed.presence.away("nothing answers on x.sock")
+    bed.clock.advance(presence.PATIENCE_S)
+    await bed.settle()
+
+    (said,) = bed.said
+    assert said is not None
+    assert "nothing answers on x.sock" in said
+    assert "wasm-node runtime" in said
+
+
+async def test_a_short_absence_does_not_count(bed: Bed) -> None:
+    """Restarts, even many, are no news if each is short."""
+    bed.presence.here()
+    await bed.settle()
+    for _ in range(5):
+        bed.presence.away("it closed the connection")
+        await bed.settle()
+        bed.clock.advance(presence.PATIENCE_S - 1)
+        await bed.settle()
+        assert not bed.presence.is_here
+        bed.presence.here()
+        await bed.settle()
+
+    assert [""] == bed.said
+
+
+async def test_a_long_absence_is_said_once_and_so_is_its_end(bed: Bed) -> None:
+    """The last reason counts; tries in vain in between say nothing new."""
+    bed.presence.here()
+    await bed.settle()
+    for why in ("it closed the connection", "nothing answers"):
+        bed.presence.away(why)
+        await bed.settle()
+    bed.clock.advance(presence.PATIENCE_S)
+    await bed.settle()
+    bed.presence.away("nothing answers")
+    bed.clock.advance(presence.PATIENCE_S)
+    await bed.settle()
+    bed.presence.here()
+    await bed.settle()
+
+    fine, problem, again = bed.said
+    assert ("", "") == (fine, again)
+    assert problem is not None
+    assert "nothing answers" in problem

@@ -1,0 +1,83 @@
+"""Settings are checked as a whole, and say what is allowed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from wasm_node.agent import errors, settings
+
+GOOD = {"nodeName": "wasm-a", "kubeconfig": "/etc/node.kubeconfig"}
+
+
+def _file(directory: Path, content: object) -> Path:
+    path = directory / "agent.yaml"
+    path.write_text(json.dumps(content))  # JSON is YAML
+    return path
+
+
+def test_two_lines_are_enough(tmp_path: Path) -> None:
+    """A name and an identity; all else has a default that works."""
+    read = settings.load(_file(tmp_path, GOOD))
+
+    assert ("wasm-a", 10250, 10248) == (read.node_name, read.kubelet.port, read.health_port)
+    assert not settings.is_set(read.kubelet.certificate_file)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"nodeName": "Wasm_A"}, "nodeName is 'Wasm_A': use lower-case letters, digits, - and ."),
+        ({"nodeName": "a" * 254}, "at most 253"),
+        ({"nodeName": 3}, "nodeName: Expected `str`, got `int`"),
+        ({"kubelet": {"port": "x"}}, "kubelet.port: Expected `int`, got `str`"),
+        ({"kubelet": {"port": 65536}}, "kubelet.port is 65536: use 0 to 65535"),
+        ({"kubelet": {"prot": 1}}, "kubelet: Object contains unknown field `prot`"),
+        ({"kubelet": {"keyFile": "/k"}}, "keyFile: give both or none"),
+        ({"kubelet": {"bind": "eth0"}}, "kubelet.bind is 'eth0': use a literal IP address"),
+        ({"healthPort": -1}, "healthPort is -1: use 0 to 65535"),
+        ({"address": {"value": "host"}}, "address.value is 'host': use a literal IP address"),
+        ({"address": {"type": "Internal"}}, "use one of Hostname, ExternalIP, InternalIP"),
+        ({"hostIp": "$(HOST_IP)"}, "hostIp is '$(HOST_IP)': use a literal IP address"),
+        ({"maxPods": -5}, "maxPods is -5: use 0 (as many as fit) or more"),
+        ({"nodename": "x"}, "there is no setting nodename"),
+        ({"bootstrap": {"kubeconfig": "/b"}}, "bootstrap.kubeconfig: give one of them"),
+        ({"kubeconfig": ""}, "this is no pod with a service account: give one of them"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, change: dict[str, object], said: str) -> None:
+    """The text names the file, the field, and what is allowed."""
+    path = _file(tmp_path, GOOD | change)
+    with pytest.raises(errors.BadInput) as caught:
+        settings.load(path)
+
+    assert f"cannot use settings {path}: " in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    """Nobody has to start it three times to mend three fields."""
+    path = _file(tmp_path, {"maxPods": "many", "address": 5, "lables": {}})
+    with pytest.raises(errors.BadInput) as caught:
+        settings.load(path)
+
+    for field in ("maxPods", "address", "lables", "nodeName"):
+        assert field in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["[", "- a", "", "x"])
+def test_a_file_without_settings_is_refused(tmp_path: Path, content: str) -> None:
+    """Broken YAML, a list, nothing and a word are no settings."""
+    path = tmp_path / "agent.yaml"
+    path.write_text(content)
+    with pytest.raises(errors.BadInput, match="cannot use settings"):
+        settings.load(path)
+
+
+def test_flags_count_more_than_the_file(tmp_path: Path) -> None:
+    """What differs by host comes as flags; the rest of a section stays."""
+    path = _file(tmp_path, GOOD | {"address": {"type": "ExternalIP"}, "hostIp": "10.0.0.1"})
+    read = settings.load(path, node_name="wasm-b", address="10.0.0.3", host_ip="10.0.0.4")
+
+    assert ("wasm-b", "10.0.0.4", "") == (read.node_name, read.host_ip, read.pod_ip)
+    assert settings.Address(type="ExternalIP", value="10.0.0.3") == read.address
