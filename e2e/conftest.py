@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from e2e import documents, namespaces, watching
 from e2e import images as oci
-from e2e import namespaces, watching
 from e2e.cluster import ControlPlane, Guard, Registry, WasmNode, binaries
 from tests.wasm import guests
 
@@ -33,6 +33,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     wanted = any(item.path.is_relative_to(_HERE) for item in session.items)
     if wanted and not session.config.option.collectonly:
         binaries.build()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much of what the documentation says was typed."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    recorded = [each for report in reports for each in report.user_properties]
+    if any(name == documents.RUN for name, _ in recorded):
+        terminalreporter.section("documentation")
+        terminalreporter.write_line(documents.summary(recorded, _HERE.parent))
 
 
 @pytest.fixture(scope="session")

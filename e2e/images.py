@@ -14,6 +14,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -76,6 +77,29 @@ def push_tar_image(
         "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
     }
     return _push(registry, name, tag, (_IMAGE_CONFIG, config), (_TAR, layer))
+
+
+def push_layout(
+    registry: str, name: str, layout: Path, *, tag: str, more: Mapping[str, bytes] | None = None
+) -> None:
+    """Push the one image of an OCI layout directory, a layer `more` on top."""
+    client = _Client(registry, name)
+
+    def blob(descriptor: Mapping[str, str]) -> bytes:
+        algorithm, _, value = descriptor["digest"].partition(":")
+        return (layout / "blobs" / algorithm / value).read_bytes()
+
+    (listed,) = json.loads((layout / "index.json").read_text())["manifests"]
+    manifest = json.loads(blob(listed))
+    config = json.loads(blob(manifest["config"]))
+    for each in manifest["layers"]:
+        client.push_blob(each["mediaType"], blob(each))
+    if more is not None:
+        layer = _tar(more)
+        config["rootfs"]["diff_ids"].append(_digest(layer))
+        manifest["layers"].append(client.push_blob(_TAR, layer))
+    manifest["config"] = client.push_blob(_IMAGE_CONFIG, json.dumps(config).encode())
+    client.put(f"manifests/{tag}", json.dumps(manifest).encode(), listed["mediaType"])
 
 
 def _push(

@@ -8,10 +8,11 @@ TOLERATION = {"key": "kubernetes.io/arch", "operator": "Equal", "value": "wasm32
 
 
 def spec(image: str, *args: object, restart: str = "Never", **container: Any) -> dict[str, Any]:
-    """Give a PodSpec of one container `main` that a wasm node may run."""
+    """Give a PodSpec of one container `main` that only a wasm node runs."""
     main = {"name": "main", "image": image, "args": [str(each) for each in args]}
     return {
         "restartPolicy": restart,
+        "nodeSelector": {TOLERATION["key"]: TOLERATION["value"]},
         "tolerations": [TOLERATION],
         "containers": [main | container],
     }

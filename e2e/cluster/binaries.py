@@ -57,6 +57,7 @@ def build() -> None:
     for name in (*_CONTROL_PLANE, "kubectl"):
         program(name)
     registry()
+    helm()
 
 
 @functools.cache
@@ -80,6 +81,29 @@ def kwok() -> tuple[Path, Path]:
     package = f"{_KWOK}/cmd/kwok"
     folder = _built("kwok", package, about="kwok: up to three minutes", finish=add_stages)
     return folder / "kwok", folder / "stages.yaml"
+
+
+@functools.cache
+def helm() -> Path:
+    """Give a folder with `helm` alone in it, fit to be put before a PATH."""
+    return _built("helm", "helm.sh/helm/v3/cmd/helm", about="helm: up to three minutes")
+
+
+@functools.cache
+def containerd() -> Path:
+    """Give a folder with containerd, its shim for runc, and ctr."""
+    commands = "github.com/containerd/containerd/v2/cmd"
+    return _built(
+        "containerd",
+        *(f"{commands}/{name}" for name in ("containerd", "containerd-shim-runc-v2", "ctr")),
+        about="containerd: up to seven minutes",
+    )
+
+
+@functools.cache
+def pause() -> Path:
+    """Give the program of a pod's sandbox, for an image of nothing else."""
+    return _built("pause", ".", about="the pause program: seconds") / "pause"
 
 
 @functools.cache
@@ -107,8 +131,7 @@ def _control_plane() -> Path:
 
 def _built(
     name: str,
-    package: str,
-    *,
+    *packages: str,
     about: str,
     ldflags: Sequence[str] = (),
     finish: Callable[[Path], None] = lambda _: None,
@@ -119,11 +142,11 @@ def _built(
     def make(folder: Path) -> None:
         print(f"building {about}, the first time", file=sys.stderr)
         began = time.monotonic()
-        golang.run([*words, "-o", str(folder / name), package], directory=module, env=_ENV)
+        golang.run([*words, "-o", f"{folder}/", *packages], directory=module, env=_ENV)
         finish(folder)
         print(f"built {name} in {time.monotonic() - began:.0f} s", file=sys.stderr)
 
-    digest = hashlib.sha256(repr((golang.version(), words, package, _ENV)).encode())
+    digest = hashlib.sha256(repr((golang.version(), words, " ".join(packages), _ENV)).encode())
     for source in sorted([*module.glob("go.*"), *module.glob("*.go")]):
         digest.update(source.read_bytes())
     return cache.entry(f"bin/{name}-{digest.hexdigest()[:16]}", make)

@@ -20,6 +20,7 @@ from typing import Any, Self
 from e2e.cluster import api, binaries, pki, processes
 
 _READY_WITHIN_S = 90.0
+_LOOPBACK = "127.0.0.1"
 _KUBELET_CLIENT = "kube-apiserver-kubelet-client"
 _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
@@ -68,15 +69,18 @@ class ControlPlane:
         guard: processes.Guard,
         directory: Path,
         *,
+        address: str,
         scheduler_qps: int | None,
         audited: bool,
+        certificates_live_s: int | None,
     ) -> None:
         self._guard = guard
         self.directory = directory
+        self._address = address
         self._authority = pki.Authority.create(directory / "pki")
         self._account_key = self._authority.service_account_key()
         port = guard.claim_port()
-        self.server = f"https://127.0.0.1:{port}"
+        self.server = f"https://{address}:{port}"
         self.ca = self._authority.files.cert
         admin = self._authority.issue(
             "admin", common_name="kubernetes-admin", organization="system:masters"
@@ -92,6 +96,7 @@ class ControlPlane:
         self.audit_log = directory / "audit.log" if audited else None
         self._apiserver_argv = [*self._apiserver(port), *self._audit()]
         self._scheduler_qps = scheduler_qps
+        self._certificates_live_s = certificates_live_s
 
     @classmethod
     def start(
@@ -99,8 +104,10 @@ class ControlPlane:
         guard: processes.Guard,
         directory: Path,
         *,
+        address: str = _LOOPBACK,
         scheduler_qps: int | None = None,
         audited: bool = False,
+        certificates_live_s: int | None = None,
     ) -> Self:
         """
         Start a control plane and return when pods can be created in it.
@@ -108,15 +115,26 @@ class ControlPlane:
         Args:
             guard: ends it.
             directory: a new directory for its files.
+            address: of this machine, that the API server listens on; pods
+                reach it by its Service unless it is loopback.
             scheduler_qps: binds per second that the scheduler may do; its own
                 default of 50 hides what a node can do, so benchmarks raise it.
             audited: keep a log of all that nodes ask for.
+            certificates_live_s: how long what it signs is valid; its own
+                default is a year.
 
         Raises:
             Failed: a part ended or was not ready in time; the text has its log.
         """
         directory.mkdir(parents=True)
-        plane = cls(guard, directory, scheduler_qps=scheduler_qps, audited=audited)
+        plane = cls(
+            guard,
+            directory,
+            address=address,
+            scheduler_qps=scheduler_qps,
+            audited=audited,
+            certificates_live_s=certificates_live_s,
+        )
         plane._start()
         return plane
 
@@ -131,6 +149,10 @@ class ControlPlane:
         return NodeCredentials(
             self._write_kubeconfig(name, client), client, serving, client_ca=self.ca
         )
+
+    def user_kubeconfig(self, name: str) -> Path:
+        """Write a kubeconfig of a user of this name, in no group."""
+        return self._write_kubeconfig(name, self._authority.issue(name, common_name=name))
 
     def api_as(self, client: pki.Certificate) -> api.Api:
         """Give the API as the holder of a certificate sees it."""
@@ -242,16 +264,15 @@ class ControlPlane:
         serving = self._authority.issue(
             "apiserver",
             common_name="kube-apiserver",
-            hosts=["127.0.0.1", "localhost", "kubernetes.default.svc", "10.96.0.1"],
+            hosts=[self._address, "localhost", "kubernetes.default.svc", "10.96.0.1"],
         )
         kubelet_client = self._authority.issue("kubelet-client", common_name=_KUBELET_CLIENT)
         return [
             binaries.program("kube-apiserver"),
             "--etcd-servers=unix:etcd.sock",
-            "--bind-address=127.0.0.1",
-            # A machine may have no other address; and loopback is no endpoint.
-            "--advertise-address=127.0.0.1",
-            "--endpoint-reconciler-type=none",
+            f"--bind-address={self._address}",
+            f"--advertise-address={self._address}",
+            *self._reachability(),
             f"--secure-port={port}",
             f"--tls-cert-file={serving.cert}",
             f"--tls-private-key-file={serving.key}",
@@ -269,6 +290,12 @@ class ControlPlane:
             "--service-cluster-ip-range=10.96.0.0/16",
         ]
 
+    def _reachability(self) -> list[str]:
+        if self._address == _LOOPBACK:  # is no endpoint, and there may be no other
+            return ["--endpoint-reconciler-type=none"]
+        # kubeadm's; the default begins with names, which nothing resolves.
+        return ["--kubelet-preferred-address-types=InternalIP,ExternalIP,Hostname"]
+
     def _audit(self) -> list[str]:
         if self.audit_log is None:
             return []
@@ -277,6 +304,7 @@ class ControlPlane:
         return [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}"]
 
     def _controller_manager(self) -> list[str | Path]:
+        life_s = self._certificates_live_s
         client = self._authority.issue(
             "controller-manager", common_name="system:kube-controller-manager"
         )
@@ -294,6 +322,7 @@ class ControlPlane:
             f"--root-ca-file={self.ca}",
             f"--cluster-signing-cert-file={self.ca}",
             f"--cluster-signing-key-file={self._authority.files.key}",
+            *([f"--cluster-signing-duration={life_s}s"] if life_s else []),
         ]
 
     def _scheduler(self) -> list[str | Path]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from e2e.cluster import guardian
+from e2e.cluster import guardian, processes
 from e2e.cluster.controlplane import ControlPlane
 from e2e.cluster.processes import Guard, Process, wait_until
 
@@ -65,6 +65,7 @@ class WasmNode:
             "runDir": str(self.directory / "run"),
             "logDir": str(self.logs),
             "address": {"value": "127.0.0.1"},
+            "healthPort": 0,
             "kubelet": {
                 "bind": "127.0.0.1",
                 "port": self._guard.claim_port(),
@@ -103,11 +104,7 @@ class WasmNode:
 
         `wasm:CONTAINER` are the workers; the kernel keeps 15 bytes of a name.
         """
-        return {
-            pid
-            for pid in guardian.descendants(self.runtime.pid)
-            if _name_of(pid).startswith(name[:15])
-        }
+        return processes.named(self.runtime.pid, name)
 
     def service(self, name: str) -> int:
         """
@@ -129,10 +126,3 @@ class WasmNode:
             within_s=_READY_WITHIN_S,
             alive=[self.runtime, self.agent],
         )
-
-
-def _name_of(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text()
-    except OSError:  # gone meanwhile
-        return ""

@@ -152,7 +152,11 @@ class Guard:
 
     def claim_port(self) -> int:
         """Give a free TCP port of loopback, kept from others until close."""
-        return self._resources.enter_context(ports.claim())
+        return self.hold(ports.claim())
+
+    def hold(self, resource: contextlib.AbstractContextManager[T]) -> T:
+        """Enter a context that is left when the guard ends."""
+        return self._resources.enter_context(resource)
 
     @property
     def pid(self) -> int:
@@ -220,6 +224,22 @@ def wait_until(
             tails = "".join(f"\n{each.name}:\n{each.tail()}" for each in alive)
             raise Failed(f"cannot see {what} within {within_s} s{tails}")
         time.sleep(0.03)  # between two looks; nothing depends on its length
+
+
+def named(root: int, name: str) -> set[int]:
+    """
+    Return the pids below a process whose name begins so.
+
+    The kernel keeps 15 bytes of a name.
+    """
+    return {pid for pid in guardian.descendants(root) if _name_of(pid).startswith(name[:15])}
+
+
+def _name_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text()
+    except OSError:  # gone meanwhile
+        return ""
 
 
 def _readable_within(fd: int, within_s: float) -> bool:

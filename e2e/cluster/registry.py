@@ -31,23 +31,28 @@ class Registry:
     storage: Path
 
     @classmethod
-    def start(cls, guard: processes.Guard, directory: Path) -> Self:
+    def start(cls, guard: processes.Guard, directory: Path, *, address: str = "127.0.0.1") -> Self:
         """
         Start a registry in a new directory and return when it answers.
+
+        Args:
+            guard: ends it.
+            directory: a new directory for its files.
+            address: of this machine, to listen on.
 
         Raises:
             Failed: it ended or did not answer in time; the text has its log.
         """
         storage = directory / "storage"
         storage.mkdir(parents=True)
-        address = f"127.0.0.1:{guard.claim_port()}"
+        authority = f"{address}:{guard.claim_port()}"
         config = {
             "version": "0.1",
             "storage": {
                 "filesystem": {"rootdirectory": str(storage)},
                 "delete": {"enabled": True},
             },
-            "http": {"addr": address},
+            "http": {"addr": authority},
         }
         config_file = directory / "config.yml"
         config_file.write_text(json.dumps(config))  # JSON is YAML
@@ -57,7 +62,7 @@ class Registry:
             directory=directory,
             env={**os.environ, "OTEL_TRACES_EXPORTER": "none"},
         )
-        registry = cls(address, process, storage)
+        registry = cls(authority, process, storage)
         processes.wait_until(registry._answers, "the registry", within_s=30, alive=[process])
         return registry
 

@@ -4,7 +4,9 @@ A test bed that stays up between commands: `make cluster-up`, `cluster-down`.
 It is the same test bed as the tests', detached from the command that started
 it, with all its files in one directory of the checkout. That directory holds
 who to end it by, and `env`, which a shell sources to use it. Both commands
-may be given at any time and twice.
+may be given at any time and twice. Tier a is a control plane with one wasm
+node as processes; tier b has two hosts with real kubelets, and the chart
+installed on them.
 """
 
 import contextlib
@@ -16,10 +18,10 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from e2e.cluster import guardian, processes
+from e2e.cluster import binaries, guardian, hosts, processes, release
 from e2e.cluster.controlplane import ControlPlane
 from e2e.cluster.node import WasmNode
 from e2e.cluster.registry import Registry
@@ -27,25 +29,31 @@ from e2e.cluster.registry import Registry
 _DOWN_WITHIN_S = 60.0
 
 
-def up(directory: Path) -> Path:
+def up(directory: Path, tier: str = "a") -> Path:
     """
     Bring the test bed up, unless it is, and return the path of its `env`.
 
+    Args:
+        directory: of all its files.
+        tier: `a` or `b`.
+
     Raises:
-        Failed: a part did not come up; then nothing of it is left.
+        Failed: a part did not come up, and then nothing of it is left; or the
+            other tier is up.
     """
     env_file = directory / "env"
     with _alone():
-        if _is_up(directory):
+        if running := _tier_up(directory):
+            if running != tier:
+                raise processes.Failed(
+                    f"cannot bring up tier {tier}: tier {running} is up; make cluster-down first"
+                )
             return env_file
         _remove(directory)
         with processes.Guard.start() as guard:
-            plane = ControlPlane.start(guard, directory / "plane")
-            registry = Registry.start(guard, directory / "registry")
-            node = WasmNode.start(guard, directory / "node", plane)
-            variables = {**plane.environment, "REGISTRY": registry.address, "NODE": node.name}
-            env_file.write_text(_shell_lines(variables, plane.commands))
-            record = {"guardian": guard.pid, "started": _start_time(guard.pid)}
+            start = {"a": _start_a, "b": _start_b}[tier]
+            env_file.write_text(start(guard, directory))
+            record = {"guardian": guard.pid, "started": _start_time(guard.pid), "tier": tier}
             (directory / "guardian.json").write_text(json.dumps(record))
             guard.detach()
     return env_file
@@ -73,9 +81,33 @@ def _alone() -> Iterator[None]:
         os.close(source)
 
 
-def _is_up(directory: Path) -> bool:
+def _start_a(guard: processes.Guard, directory: Path) -> str:
+    plane = ControlPlane.start(guard, directory / "plane")
+    registry = Registry.start(guard, directory / "registry")
+    node = WasmNode.start(guard, directory / "node", plane)
+    variables = {**plane.environment, "REGISTRY": registry.address, "NODE": node.name}
+    return _shell_lines(variables, [plane.commands])
+
+
+def _start_b(guard: processes.Guard, directory: Path) -> str:
+    bed = hosts.Hosts.start(guard, directory / "hosts")
+    installed = release.Release(bed)
+    installed.install()
+    variables = {
+        **bed.plane.environment,
+        **installed.environment,
+        "REGISTRY": bed.registry.address,
+        "NODE": installed.nodes[0],
+    }
+    return _shell_lines(variables, [bed.plane.commands, binaries.helm()])
+
+
+def _tier_up(directory: Path) -> str | None:
     with _guardian(directory) as pidfd:
-        return pidfd is not None
+        if pidfd is None:
+            return None
+        tier: str = json.loads((directory / "guardian.json").read_text())["tier"]
+        return tier
 
 
 def _remove(directory: Path) -> None:
@@ -116,7 +148,8 @@ def _start_time(pid: int) -> int | None:
         return None
 
 
-def _shell_lines(variables: Mapping[str, str], commands: Path) -> str:
+def _shell_lines(variables: Mapping[str, str], commands: Sequence[Path]) -> str:
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
-    ours = shlex.quote(f"{commands}:{Path(sys.executable).parent}")  # kubectl, wasm-node
+    folders = [*commands, Path(sys.executable).parent]  # kubectl, wasm-node
+    ours = shlex.quote(":".join(map(str, folders)))
     return "".join(lines) + f'export PATH={ours}:"$PATH"\n'
