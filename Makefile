@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help venv engine demo test test-all lint format cluster-up cluster-down bench docs manifests image sbom lock wheel clean
+.PHONY: help venv engine engine-check demo test test-all lint format cluster-up cluster-down bench docs manifests image sbom lock wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -18,8 +18,11 @@ venv: .venv/.ready  ## the locked environment in .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-engine: venv  ## the native engine in .venv, where cargo is (ten minutes once, then cached)
+engine: venv  ## the native engine in .venv, where cargo is (a quarter of an hour, once)
 	@$(BIN)/python -m e2e.cluster.engine
+
+engine-check: venv  ## format, lint and unit tests of the native engine; needs cargo
+	@$(BIN)/python -m e2e.cluster.engine check
 
 demo: venv  ## run a real wasm pod here, no cluster needed
 	@set -x; $(BIN)/wasm-node run hello
