@@ -1,6 +1,5 @@
-"""The examples: built, packed and applied as their README says."""
+"""The examples in every language; `test_docs` types what their README says."""
 
-import string
 import subprocess
 import sys
 from collections.abc import Callable
@@ -54,53 +53,3 @@ def test_every_language_greets(
     namespace.wait_over("greeter", within_s=_FIRST_COMPILE_S)
 
     assert namespace.log("greeter").splitlines() == [greeting, "argument 1: one"]
-
-
-@pytest.fixture
-def example(
-    namespace: Namespace, registry: Registry, pack: Callable[[str, str], str]
-) -> Callable[[str], Namespace]:
-    """Give what packs the examples' images and applies one manifest."""
-
-    def apply(manifest: str) -> Namespace:
-        pack("c-hello", "hello")
-        pack("go-primes", "primes")
-        pack("c-counter", "counter")
-        text = (guests.EXAMPLES / f"{manifest}.yaml").read_text()
-        filled = string.Template(text).substitute(REGISTRY=registry.address)
-        namespace.kubectl("apply", "-f", "-", stdin=filled)
-        return namespace
-
-    return apply
-
-
-def test_the_pod_greets(example: Callable[[str], Namespace]) -> None:
-    """Pod.yaml prints its greeting and its arguments."""
-    namespace = example("pod")
-
-    namespace.wait_over("hello")
-
-    said = namespace.kubectl("logs", "hello")
-    assert said == "Hello from C in pod hello\nargument 1: one\nargument 2: two\n"
-
-
-def test_the_job_computes(example: Callable[[str], Namespace]) -> None:
-    """Job.yaml completes, and its log holds the result."""
-    namespace = example("job")
-
-    namespace.kubectl("wait", "--for=condition=Complete", "job/primes", "--timeout=90s")
-
-    said = namespace.kubectl("logs", "job/primes", "--all-pods=true")
-    assert said.count("664579 primes below 10000000, the largest is 9999991") == 3
-
-
-def test_the_deployment_counts(example: Callable[[str], Namespace]) -> None:
-    """Deployment.yaml has three replicas that count on."""
-    namespace = example("deployment")
-
-    namespace.kubectl("rollout", "status", "deployment/counter", "--timeout=60s")
-
-    names = namespace.kubectl("get", "pods", "-o=jsonpath={.items[*].metadata.name}").split()
-    followed = namespace.kubectl("logs", names[0], "--tail=1")
-    assert len(names) == 3
-    assert names[0] in followed
