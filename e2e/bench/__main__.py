@@ -57,7 +57,7 @@ def _about(wanted: int) -> str:
     date = dt.datetime.now(dt.UTC).date().isoformat()
     versions = ", ".join(
         f"{name} {metadata.version(package)}"
-        for name, package in (("wasm-node", "wasm-node"), ("wasmtime-py", "wasmtime"))
+        for name, package in (("wasm-node", "wasm-node"), ("native engine", "wasm-node-engine"))
     )
     busy = os.getloadavg()[0]
     command = "make bench" if wanted == 5 else f"python -m e2e.bench --rounds {wanted}"

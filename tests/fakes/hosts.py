@@ -4,7 +4,9 @@ from wasm_node.agent.model import host
 from wasm_node.agent.plan import node
 from wasm_node.protocol import messages
 
-ROOM = messages.Room(cpu_millis=2000, memory_bytes=2**30, pids_max=10_000)
+ROOM = messages.Room(
+    engine="wasmtime-py-50.0.1", cpu_millis=2000, memory_bytes=2**30, pids_max=10_000
+)
 SMALL = host.Figures(
     room=ROOM,
     available_bytes=2**29,
@@ -23,7 +25,6 @@ IDENTITY = node.Identity(
     provider_id="wasm-node://c/wasm-a",
     version="0.1.0",
     kubernetes_version="v1.37.0",
-    engine_version="50.0.1",
     address_type="Hostname",
     address="10.1.1.1",
     port=10250,

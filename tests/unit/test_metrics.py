@@ -39,7 +39,7 @@ def _read(made: metrics.Metrics) -> dict[str, float]:
 
 async def test_starts_are_counted_by_what_became_of_them() -> None:
     """Refused for good is not failed for now; only starts have a time."""
-    fake, made = FakeContainers(), metrics.Metrics(version="1", engine="e")
+    fake, made = FakeContainers(), metrics.Metrics(version="1")
     fake.cannot_prepare["sha256:bad"] = errors.BadInput("no wasm", reason="InvalidImage")
     containers = made.containers(fake)
     await containers.start(_spec("sha256:1"))
@@ -59,7 +59,7 @@ async def test_starts_are_counted_by_what_became_of_them() -> None:
 
 async def test_pulls_are_counted() -> None:
     """An image that is not there is refused or failed, as its error says."""
-    made = metrics.Metrics(version="1", engine="e")
+    made = metrics.Metrics(version="1")
     puller = made.puller(FakePuller({}))
     with pytest.raises(errors.NotFound):
         await puller.pull("registry/none:1")
@@ -71,7 +71,7 @@ async def test_pulls_are_counted() -> None:
 
 def test_gauges_are_read_when_somebody_asks() -> None:
     """They show what is true now, with and without a label."""
-    made = metrics.Metrics(version="1.2", engine="e")
+    made = metrics.Metrics(version="1.2")
     pods = {"": 1.0}
     made.gauges(
         ("wasm_node_pods", "Pods.", "", lambda: pods),
@@ -82,4 +82,4 @@ def test_gauges_are_read_when_somebody_asks() -> None:
 
     assert found["wasm_node_pods[]"] == 5
     assert found["wasm_node_containers['running']"] == 2
-    assert found["wasm_node_info['1.2', 'e']"] == 1
+    assert found["wasm_node_info['1.2']"] == 1

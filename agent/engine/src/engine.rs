@@ -16,6 +16,7 @@ use crate::guest::Guest;
 use crate::outcomes::{self, Outcome};
 use crate::records::Kind;
 
+const WASMTIME: &str = "48.0.8";
 const P1: &str = "wasi_snapshot_preview1";
 const P2_PACKAGES: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
 const COMPONENT_MAGIC: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -75,7 +76,7 @@ impl Engine {
     }
 
     pub fn name() -> String {
-        format!("native-{}", env!("CARGO_PKG_VERSION"))
+        format!("wasmtime-native-{WASMTIME}")
     }
 
     /// What compiled code depends on beside the module's bytes: the engine's
@@ -259,4 +260,15 @@ fn no_entry<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
     let names = names.collect::<Vec<_>>().join(", ");
     let names = if names.is_empty() { "-" } else { &names };
     format!("cannot start: the module exports no {wanted}; it exports {names}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::WASMTIME;
+
+    #[test]
+    fn the_version_shown_is_the_one_built() {
+        let built = format!("\nwasmtime = {{ version = \"{WASMTIME}\"");
+        assert!(include_str!("../Cargo.toml").contains(&built));
+    }
 }

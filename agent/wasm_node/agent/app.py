@@ -105,10 +105,7 @@ async def _serve(
         images = await stack.enter_async_context(
             puller.RegistryPuller(directory.images, insecure_registries=chosen.insecure_registries)
         )
-        measured = metrics.Metrics(
-            version=metadata.version("wasm-node"),
-            engine=f"wasmtime-py-{metadata.version('wasmtime')}",
-        )
+        measured = metrics.Metrics(version=metadata.version("wasm-node"))
         containers = containers_client.RuntimeContainers(directory.state, directory.socket)
         happened = events.ApiEvents(api, chosen.node_name, time, busy=lambda: pods.busy)
         place = environment.Place(
@@ -131,6 +128,12 @@ async def _serve(
         )
         pods = engine.PodEngine(outside, directory, place)
         measured.gauges(
+            (
+                "wasm_node_engine_info",
+                "Always 1; what runs guests here.",
+                "engine",
+                lambda: {room.engine: 1.0} if (room := containers.room()) else {},
+            ),
             ("wasm_node_pods", "Pods bound to this node.", "", pods.pods),
             ("wasm_node_containers", "Their containers.", "state", pods.containers),
             (
@@ -189,7 +192,6 @@ async def _identity(
         kubernetes_version=planning.kubelet_version(
             str(server.get("major", "")), str(server.get("minor", ""))
         ),
-        engine_version=metadata.version("wasmtime"),
         address_type=chosen.address.type,
         address=address,
         port=port,

@@ -28,7 +28,7 @@ Gauge = tuple[str, str, str, Callable[[], Mapping[str, float]]]
 class Metrics:
     """All of a node's metrics; one per process."""
 
-    def __init__(self, *, version: str, engine: str) -> None:
+    def __init__(self, *, version: str) -> None:
         prometheus_client.disable_created_metrics()  # a series more for each of ours
         self._registry = prometheus_client.CollectorRegistry()
         prometheus_client.ProcessCollector(registry=self._registry)
@@ -36,10 +36,10 @@ class Metrics:
         about = prometheus_client.Gauge(
             "wasm_node_info",
             "Always 1; what runs here.",
-            ("version", "engine"),
+            ("version",),
             registry=self._registry,
         )
-        about.labels(version, engine).set(1)
+        about.labels(version).set(1)
         self._starts = _Measured(
             self._registry,
             "wasm_node_container_start",

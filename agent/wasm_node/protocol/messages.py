@@ -130,14 +130,17 @@ class Fact:
 @dataclasses.dataclass(frozen=True)
 class Room:
     """
-    What the runtime and its pods may use in all; part of the reply to Hello.
+    What the runtime offers its pods in all; part of the reply to Hello.
 
     Attributes:
+        engine: name and version of what runs guests, as in
+            `wasmtime-py-50.0.1`.
         cpu_millis: thousandths of a core.
         memory_bytes: memory.
         pids_max: tasks, threads counted.
     """
 
+    engine: str
     cpu_millis: int
     memory_bytes: int
     pids_max: int

@@ -75,7 +75,8 @@ class _Supervisor:
             self._started,
         )
         self._server: server.Server | None = None
-        self._room = room.read(wanted)
+        self._callers: list[tuple[server.Connection, int, int]] = []
+        """Who said hello before the fork server had told what it is."""
         handles.endings.setblocking(False)
 
     def adopt(self, *, first: bool) -> None:
@@ -116,6 +117,9 @@ class _Supervisor:
         self._loop.run()
 
     def _greeted(self) -> None:
+        callers, self._callers = self._callers, []
+        for client, seq, version in callers:
+            client.send(self._hello(client, seq, version))
         self._cache.proceed()
 
     def _hear_endings(self, _events: int) -> None:
@@ -180,7 +184,10 @@ class _Supervisor:
             return
         match request:
             case messages.Hello():
-                client.send(self._hello(client, seq, request.version))
+                if self._link.about is None:
+                    self._callers.append((client, seq, request.version))
+                else:
+                    client.send(self._hello(client, seq, request.version))
             case messages.Subscribe():
                 client.subscribed = True
                 client.send(messages.done(seq))
@@ -206,7 +213,9 @@ class _Supervisor:
             text = f"cannot talk version {version}: this runtime talks {messages.VERSION}"
             return messages.refused(seq, _refusal("VersionMismatch", text))
         client.version = version
-        about = {"version": messages.VERSION, "room": dataclasses.asdict(self._room)}
+        assert self._link.about is not None  # noqa: S101  # else it waits
+        offered = room.read(self._wanted, self._link.about.engine)
+        about = {"version": messages.VERSION, "room": dataclasses.asdict(offered)}
         return messages.done(seq, about)
 
     def _start(self, client: server.Connection, seq: int, each: records.AttemptId) -> None:

@@ -34,7 +34,6 @@ class Identity:
     provider_id: str
     version: str
     kubernetes_version: str
-    engine_version: str
     address_type: str
     address: str
     port: int
@@ -118,7 +117,7 @@ def status(
             "operatingSystem": "wasi",
             "kubeletVersion": f"{identity.kubernetes_version}+wasm-node.{identity.version}",
             "kubeProxyVersion": "",
-            "containerRuntimeVersion": f"wasmtime://{identity.engine_version}",
+            "containerRuntimeVersion": _runtime_version(host.room),
             "kernelVersion": host.kernel,
             "osImage": host.os_image,
             "machineID": host.machine_id,
@@ -126,6 +125,11 @@ def status(
             "bootID": host.boot_id,
         },
     }
+
+
+def _runtime_version(room: messages.Room | None) -> str:
+    """Return `wasmtime://VERSION`, as `kubectl get nodes -o wide` shows it."""
+    return f"wasmtime://{room.engine.rpartition('-')[2]}" if room else ""
 
 
 def _resources(
