@@ -24,6 +24,8 @@ PATIENCE_S = 60.0
 """How long a pod, or its address, may still come to be known."""
 
 _NODES = "system:nodes"
+_BOOTSTRAP = "system:bootstrap:"
+"""Users of bootstrap tokens: nobody else gets a name by being in the group."""
 _TOKEN = "authentication.kubernetes.io/"  # noqa: S105  # a prefix, no secret
 _PURPOSE = {CLIENT: "client auth", SERVING: "server auth"}
 
@@ -118,7 +120,7 @@ def author(csr: Csr, policy: settings.Settings) -> Author | None:
         return Author.AGENT
     if names.node_of(csr.username) is not None and _NODES in csr.groups:
         return Author.NODE
-    if policy.bootstrap_group in csr.groups:
+    if csr.username.startswith(_BOOTSTRAP) and policy.bootstrap_group in csr.groups:
         return Author.MACHINE
     return None
 
