@@ -27,6 +27,7 @@ _CHANGING = {
     r" \(x\d+ over [0-9hms]+\)": "",
     r"\b(\d+(h|ms|m|s))+\b": "<age>",
     r"\b\d+ bytes": "<n> bytes",
+    r"\b\d+ (nodes are|node\(s\)|Preemption)": r"<n> \1",  # other tests' Nodes
     r"\+wasm-node\.\S+": "+wasm-node.<version>",
     r"(?m)^( *(cpu|ephemeral-storage|memory|pods)): .*": r"\1: <figure>",
     r"(?m)^( *(Kernel Version|OS Image|Machine ID|System UUID|Boot ID)): .*": r"\1: <host's>",
