@@ -19,6 +19,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 _SLOWEST = 10
+_JUNIT = ("-o", "junit_family=xunit1")  # the one that properties of tests are in
 
 
 def main(arguments: list[str]) -> int:
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> int:
     for run in _split(words):
         with tempfile.TemporaryDirectory() as directory:
             file = Path(directory) / "junit.xml"
-            command = [sys.executable, "-m", "pytest", f"--junit-xml={file}", *run]
+            command = [sys.executable, "-m", "pytest", *_JUNIT, f"--junit-xml={file}", *run]
             codes.append(subprocess.run(command).returncode)
             root = ET.parse(file).getroot()  # noqa: S314  # pytest wrote it just now
         cases.extend(root.iter("testcase"))

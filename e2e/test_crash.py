@@ -347,7 +347,7 @@ def test_an_absent_api_server_restarts_nothing(
 
     breakable.plane.stop_apiserver()
     stopped = time.monotonic()
-    _counts_on(counting, _OUTAGE_S * 10 + 10)  # ten a second, and one for good measure
+    _counts_on(counting, _OUTAGE_S * 10 + 10)  # it counts ten a second
     absent_s = time.monotonic() - stopped
     breakable.plane.start_apiserver()
 
