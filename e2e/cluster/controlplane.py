@@ -9,8 +9,6 @@ control plane takes one port and any number of them run side by side.
 """
 
 import json
-import os
-import subprocess
 from base64 import b64encode
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -165,18 +163,9 @@ class ControlPlane:
         Raises:
             CalledProcessError: it failed; its message is in the note.
         """
-        try:
-            return subprocess.run(
-                [self.commands / "kubectl", *words],
-                env={**os.environ, **self.environment},
-                input=stdin,
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout
-        except subprocess.CalledProcessError as error:
-            error.add_note(error.stderr)
-            raise
+        return processes.printed_by(
+            [self.commands / "kubectl", *words], self.environment, stdin=stdin
+        )
 
     def node_is_ready(self, name: str) -> bool:
         """Say whether the Node exists, is Ready, and no taint denies it."""

@@ -246,3 +246,26 @@ def _readable_within(fd: int, within_s: float) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(within_s * 1000))
+
+
+def printed_by(
+    command: Sequence[str | Path], environment: Mapping[str, str], *, stdin: str = ""
+) -> str:
+    """
+    Run a command, with these variables beside ours; return what it prints.
+
+    Raises:
+        CalledProcessError: it failed; its message is in the note.
+    """
+    try:
+        return subprocess.run(
+            command,
+            env={**os.environ, **environment},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    except subprocess.CalledProcessError as error:
+        error.add_note(error.stderr)
+        raise

@@ -7,8 +7,6 @@ values; what it looks at comes from the API server.
 
 import functools
 import json
-import os
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,17 +112,10 @@ class Release:
         Raises:
             CalledProcessError: it failed; its message is in the note.
         """
-        try:
-            return subprocess.run(
-                [binaries.helm() / "helm", f"--namespace={self.name}", *words],
-                env={**os.environ, **self.hosts.plane.environment, **self.environment},
-                check=True,
-                capture_output=True,
-                text=True,
-            ).stdout
-        except subprocess.CalledProcessError as error:
-            error.add_note(error.stderr)
-            raise
+        return processes.printed_by(
+            [binaries.helm() / "helm", f"--namespace={self.name}", *words],
+            {**self.hosts.plane.environment, **self.environment},
+        )
 
     def _chart(self) -> list[str]:
         registry = self.hosts.registry.address

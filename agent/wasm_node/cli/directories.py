@@ -42,3 +42,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run", type=Path, default=where.run, metavar="DIR", help=f"default: {where.run}"
     )
+
+
+def add_logs_flag(parser: argparse.ArgumentParser) -> None:
+    """Add `--log-dir`, for programs that make or remove logs."""
+    logs = default().logs
+    parser.add_argument(
+        "--log-dir", type=Path, default=logs, metavar="DIR", help=f"default: {logs}"
+    )

@@ -8,7 +8,6 @@ that no worker ever carries what parsing flags has imported.
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from wasm_node.cli import directories
 from wasm_node.protocol import settings
@@ -16,11 +15,8 @@ from wasm_node.protocol import settings
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's flags."""
-    logs = directories.default().logs
     directories.add_flags(parser)
-    parser.add_argument(
-        "--log-dir", type=Path, default=logs, metavar="DIR", help=f"default: {logs}"
-    )
+    directories.add_logs_flag(parser)
     parser.add_argument(
         "--agent-uid",
         type=int,

@@ -25,11 +25,8 @@ _LOOK_S = 0.2
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    logs = directories.default().logs
     directories.add_flags(parser)
-    parser.add_argument(
-        "--log-dir", type=Path, default=logs, metavar="DIR", help=f"default: {logs}"
-    )
+    directories.add_logs_flag(parser)
     parser.add_argument(
         "--timeout",
         type=float,

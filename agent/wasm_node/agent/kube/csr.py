@@ -16,11 +16,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import msgspec
 from cryptography import x509
 
 from wasm_node.agent import errors
-from wasm_node.agent.kube import client
+from wasm_node.agent.kube import client, watching
 from wasm_node.agent.model import certificates
 
 log = logging.getLogger(__name__)
@@ -28,7 +27,6 @@ log = logging.getLogger(__name__)
 _PATH = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 _WATCH_S = 60
 _PAUSE_S = 1.0
-_DECODER = msgspec.json.Decoder(dict[str, Any])
 
 
 class ApiSigner:
@@ -106,10 +104,9 @@ class _Request:
         }
         async with contextlib.aclosing(self._api.lines(_PATH, query)) as lines:
             async for line in lines:
-                event = _DECODER.decode(line)
-                if event.get("type") == "MODIFIED":
-                    changed: Mapping[str, Any] = event["object"]
-                    return changed
+                event = watching.event(line)
+                if event.type == "MODIFIED":
+                    return event.object
                 break  # deleted, or the watch cannot go on: the next look says
         await asyncio.sleep(_PAUSE_S)
         return await self._api.call("GET", self._path)

@@ -11,24 +11,14 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from wasm_node.agent import errors
 from wasm_node.agent.asynckit import backoff
-from wasm_node.agent.kube import client
+from wasm_node.agent.kube import client, watching
 from wasm_node.agent.model import desired, objects, parsing
 
 log = logging.getLogger(__name__)
 
 
-class _Event(msgspec.Struct, frozen=True):
-    """One line of a watch."""
-
-    type: str
-    object: dict[str, Any]
-
-
-_EVENT = msgspec.json.Decoder(_Event)
 _PAGE = "500"
 
 
@@ -85,20 +75,13 @@ class ApiPods:
             "resourceVersion": self._version,
         }
         async for line in self._api.lines("/api/v1/pods", query):
-            event = _event(line)
+            event = watching.event(line)
             if event.type == "ERROR":
                 # Whatever it is, what follows is not known: list again.
                 raise client.Expired(str(event.object.get("message")), reason="Expired")
             if event.type != "BOOKMARK" and (pod := _parse(event.object)):
                 yield pod.vanished() if event.type == "DELETED" else pod
             self._version = str(event.object["metadata"]["resourceVersion"])
-
-
-def _event(line: bytes) -> _Event:
-    try:
-        return _EVENT.decode(line)
-    except msgspec.DecodeError as error:
-        raise errors.Retryable(f"the watch was cut: {error}", reason="APIError") from error
 
 
 def _parse(raw: Mapping[str, Any]) -> desired.DesiredPod | None:
