@@ -169,21 +169,27 @@ class Starts:
         self._loop.forget(news)
         os.close(news)
         self._slots += 1
+        self._look(job)
+        self._proceed()
+
+    def _look(self, job: _Job, *, again: bool = False) -> None:
         attempt = job.attempt
         attempt.read_journal()
         if attempt.phase is not attempts.Phase.STARTING:
             pass  # init's word of its end was quicker
         elif attempt.told.exit is not None:
             pass  # it could not start; init's word of that is on its way
-        elif attempt.told.pid:
+        elif attempt.told.entered_at_ns or (attempt.told.pid and again):
             self._known.runs(attempt)
             self._started(attempt)
+        elif attempt.told.pid:
+            # For another supervisor; its worker may take the claim back.
+            self._loop.later(_AGAIN_S, lambda: self._look(job, again=True))
         elif job.tries < _TRIES:
             self._loop.later(_AGAIN_S * job.tries, lambda: self._prepared_again(job))
         else:
             text = f"cannot start {attempt.id}: its worker died before it began"
             self._refuse(job, _refusal(text, retry=True, reason="RunContainerError"))
-        self._proceed()
 
     def _prepared_again(self, job: _Job) -> None:
         self._queue.append(job)

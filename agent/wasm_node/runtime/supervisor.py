@@ -98,7 +98,8 @@ class _Supervisor:
             self._stops.resume(each)
 
     def _gone(self) -> list[attempts.Attempt]:
-        return [each for each in self._known.unfinished() if not each.is_alive()]
+        running = (x for x in self._known.unfinished() if x.phase is attempts.Phase.RUNNING)
+        return [each for each in running if not each.is_alive()]
 
     def serve(self) -> None:
         """Answer until told to end and nothing runs any more."""

@@ -28,24 +28,32 @@ async def follow(
         if isinstance(news, observed.Away):
             runtime.away(news.why)
         elif isinstance(news, observed.Running | observed.Ended):
-            uid = ids.PodUid(news.id.pod_uid)
-            seen.change(uid, news.id.container, functools.partial(adopt.apply, fact=news))
+            _take(seen, news)
         else:
             grouped = _by_pod(news)
+            # NB: at once: what is started from here on is not listed.
+            for uid in seen:
+                before = seen.get(uid)
+                if before is not None and not before.forgotten:
+                    now = clock.now()
+                    seen.put(uid, adopt.whole(before, grouped.get(uid, ()), now=now))
             new = [uid for uid in grouped if seen.get(uid) is None]
             found = await asyncio.to_thread(lambda uids: {u: kept.load(u) for u in uids}, new)
-            for uid in set(seen) | set(grouped):
-                now = clock.now()
-                before = seen.get(uid) or found.get(uid) or observed.ObservedPod(started_at=now)
-                if not before.forgotten:
-                    seen.put(uid, adopt.whole(before, grouped.get(uid, ()), now=now))
+            for uid, left in found.items():
+                if seen.get(uid) is None:
+                    seen.put(uid, left or observed.ObservedPod(started_at=clock.now()))
+                for fact in grouped[uid]:
+                    _take(seen, fact)
             seen.listed.set()
             runtime.here()
 
 
-def _by_pod(
-    facts: Sequence[observed.Fact],
-) -> Mapping[ids.PodUid, Sequence[observed.Fact]]:
+def _take(seen: pods.ObservedStore, fact: observed.Fact) -> None:
+    uid = ids.PodUid(fact.id.pod_uid)
+    seen.change(uid, fact.id.container, functools.partial(adopt.apply, fact=fact))
+
+
+def _by_pod(facts: Sequence[observed.Fact]) -> Mapping[ids.PodUid, Sequence[observed.Fact]]:
     grouped: dict[ids.PodUid, list[observed.Fact]] = {}
     for fact in facts:
         grouped.setdefault(ids.PodUid(fact.id.pod_uid), []).append(fact)
