@@ -15,8 +15,8 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::engine::Engine;
-use crate::process;
 use crate::records::{self, Compile, Kind};
+use crate::{forks, process};
 
 const CPU_S: u64 = 600;
 const MEMORY_BYTES: u64 = 8 << 30;
@@ -31,7 +31,8 @@ enum Answer {
 
 /// Compile what the first of the descriptors holds into the second, answer on
 /// the third, and end.
-pub fn main(engine: &Engine, order: &Compile, fds: [OwnedFd; 3], init: Pid) -> std::io::Result<()> {
+pub fn main(engine: &Engine, order: &Compile, fds: Vec<OwnedFd>, init: Pid) -> std::io::Result<()> {
+    let (fds, _) = forks::take::<3>(fds)?;
     let [mut module, output, mut news] = fds.map(File::from);
     process::close_all_but(&mut [&module, &output, &news].map(AsRawFd::as_raw_fd))?;
     process::set_name("wasm-node compile")?;

@@ -4,13 +4,22 @@
 //! and of drawn randomness: there it is only engine and linkers. `compile` runs
 //! in a child that ends after it, all else in a worker. WASI's waiting is tokio's,
 //! so that a guest runs as a future, on the thread that asks: no other is needed.
+//!
+//! What answers HTTP has an engine of other settings, since many guests of it
+//! share a thread: `Proxies`, which is made where it is needed.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use wasmparser::{Parser, Payload};
 use wasmtime::component::{self, Component};
-use wasmtime::{Config, Linker, Module, Store, Trap, WasmBacktraceDetails};
+use wasmtime::{
+    Config, InstanceAllocationStrategy, Linker, Module, PoolingAllocationConfig, Store, Trap,
+    WasmBacktraceDetails,
+};
 use wasmtime_wasi::{I32Exit, p1, p2};
+use wasmtime_wasi_http::p2 as http;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use crate::guest::Guest;
 use crate::outcomes::{self, Outcome};
@@ -20,10 +29,14 @@ const WASMTIME: &str = "48.0.8";
 const P1: &str = "wasi_snapshot_preview1";
 const P2_PACKAGES: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
 const COMPONENT_MAGIC: &[u8] = b"\0asm\x0d\0\x01\0";
+const HTTP: [&str; 2] = ["wasi:http/outgoing-handler@0.2.", "wasi:http/types@0.2."];
 const RUN: &str = "wasi:cli/run@0.2";
+const HANDLER: &str = "wasi:http/incoming-handler@0.2";
+const MODULES_EACH: u32 = 16; // of one component: its own, adapters, shims
+const TABLE_ELEMENTS: usize = 1 << 18; // interpreters have a hundred thousand functions
 
 /// What guests may be written for.
-pub const WORLDS: [&str; 2] = [P1, "wasi:cli/command@0.2"];
+pub const WORLDS: [&str; 3] = [P1, "wasi:cli/command@0.2", "wasi:http/proxy@0.2"];
 
 /// Engine and linkers.
 pub struct Engine {
@@ -59,10 +72,7 @@ impl std::error::Error for GuestExit {}
 
 impl Engine {
     pub fn new() -> wasmtime::Result<Self> {
-        let mut config = Config::new();
-        // Else a trap's text advises to set a variable that no guest has.
-        config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
-        let wasmtime = wasmtime::Engine::new(&config)?;
+        let wasmtime = wasmtime::Engine::new(&config())?;
         let mut modules = Linker::new(&wasmtime);
         p1::add_to_linker_async(&mut modules, |guest: &mut Guest| &mut guest.wasi)?;
         // WASI's own refuses codes from 126 on, which shells use.
@@ -70,8 +80,7 @@ impl Engine {
         modules.func_wrap(P1, "proc_exit", |code: i32| -> wasmtime::Result<()> {
             Err(GuestExit(code.cast_unsigned()).into())
         })?;
-        let mut components = component::Linker::new(&wasmtime);
-        p2::add_to_linker_async(&mut components)?;
+        let components = component_linker(&wasmtime)?;
         Ok(Self { wasmtime, modules, components })
     }
 
@@ -81,10 +90,12 @@ impl Engine {
 
     /// What compiled code depends on beside the module's bytes: the engine's
     /// version and settings, and what this CPU can do.
-    pub fn cache_key(&self) -> String {
+    pub fn cache_key(&self) -> wasmtime::Result<String> {
         let mut hasher = DefaultHasher::new();
-        self.wasmtime.precompile_compatibility_hash().hash(&mut hasher);
-        format!("{:016x}", hasher.finish())
+        for each in [&self.wasmtime, &Proxies::compiler()?.wasmtime] {
+            each.precompile_compatibility_hash().hash(&mut hasher);
+        }
+        Ok(format!("{:016x}", hasher.finish()))
     }
 
     /// Compile a module, a component, or text of either.
@@ -93,10 +104,14 @@ impl Engine {
     /// It is not valid WebAssembly; the text says where.
     pub fn compile(&self, wasm: &[u8]) -> Result<Compiled, String> {
         let binary = wat::parse_bytes(wasm).map_err(|error| error.to_string())?;
-        let compiled = if binary.starts_with(COMPONENT_MAGIC) {
-            self.compile_component(&binary)
-        } else {
+        let compiled = if !binary.starts_with(COMPONENT_MAGIC) {
             self.compile_module(&binary)
+        } else if is_proxy(&binary).map_err(|error| error.to_string())? {
+            Proxies::compiler().and_then(|proxies| {
+                compile_component(&proxies.wasmtime, &proxies.linker, Kind::Proxy, &binary)
+            })
+        } else {
+            compile_component(&self.wasmtime, &self.components, Kind::Component, &binary)
         };
         compiled.map_err(|error| format!("{error:?}").trim().to_owned())
     }
@@ -115,20 +130,6 @@ impl Engine {
         Ok(Compiled { kind: Kind::Module, code: module.serialize()?, missing })
     }
 
-    fn compile_component(&self, binary: &[u8]) -> wasmtime::Result<Compiled> {
-        let whole = Component::from_binary(&self.wasmtime, binary)?;
-        let imports = whole.component_type();
-        let missing: Vec<String> = imports
-            .imports(&self.wasmtime)
-            .map(|(name, _)| name.to_owned())
-            .filter(|name| is_foreign(name))
-            .collect();
-        if missing.is_empty() {
-            self.components.instantiate_pre(&whole)?;
-        }
-        Ok(Compiled { kind: Kind::Component, code: whole.serialize()?, missing })
-    }
-
     /// Map compiled code from the cache; its pages are shared with other workers.
     ///
     /// # Errors
@@ -139,7 +140,7 @@ impl Engine {
         let code = unsafe {
             match kind {
                 Kind::Module => Module::deserialize_file(&self.wasmtime, path).map(Code::Module),
-                Kind::Component => {
+                Kind::Component | Kind::Proxy => {
                     Component::deserialize_file(&self.wasmtime, path).map(Code::Component)
                 }
             }
@@ -157,10 +158,12 @@ impl Engine {
         guest: Guest,
         entering: impl FnOnce(),
     ) -> Result<Outcome, String> {
-        let waiting = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .map_err(|error| format!("cannot start: {error}"))?;
+        let mut waiting = tokio::runtime::Builder::new_current_thread();
+        waiting.enable_time();
+        if let Code::Component(_) = code {
+            waiting.enable_io(); // it may have sockets
+        }
+        let waiting = waiting.build().map_err(|error| format!("cannot start: {error}"))?;
         let mut store = Store::new(&self.wasmtime, guest);
         store.limiter(|guest| &mut guest.memory);
         let outcome = waiting.block_on(async {
@@ -231,6 +234,107 @@ impl Engine {
     }
 }
 
+/// An engine for components that answer HTTP.
+///
+/// Their code gives way when an epoch ends, so that none can hold the thread.
+pub struct Proxies {
+    pub wasmtime: wasmtime::Engine,
+    linker: component::Linker<Guest>,
+}
+
+impl Proxies {
+    fn compiler() -> wasmtime::Result<Self> {
+        Self::with(config().epoch_interruption(true))
+    }
+
+    /// One with room for so many instances, whose memory is used again.
+    ///
+    /// What it reserves is address space; memory is taken as it is written.
+    pub fn pooling(instances: u32) -> wasmtime::Result<Self> {
+        let mut pool = PoolingAllocationConfig::default();
+        pool.total_stacks(instances)
+            .total_component_instances(instances)
+            .total_core_instances(instances * MODULES_EACH)
+            .total_tables(instances * MODULES_EACH)
+            .total_memories(instances * 2)
+            .total_gc_heaps(instances)
+            .table_elements(TABLE_ELEMENTS);
+        let strategy = InstanceAllocationStrategy::Pooling(pool);
+        Self::with(config().epoch_interruption(true).allocation_strategy(strategy))
+    }
+
+    fn with(config: &Config) -> wasmtime::Result<Self> {
+        let wasmtime = wasmtime::Engine::new(config)?;
+        let linker = component_linker(&wasmtime)?;
+        Ok(Self { wasmtime, linker })
+    }
+
+    /// Map compiled code from the cache, ready to be made instances of.
+    ///
+    /// # Errors
+    /// The file is not this engine's.
+    pub fn load(&self, path: &str) -> wasmtime::Result<ProxyPre<Guest>> {
+        // SAFETY: as in `Engine::load`.
+        let whole = unsafe { Component::deserialize_file(&self.wasmtime, path) }?;
+        ProxyPre::new(self.linker.instantiate_pre(&whole)?)
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    // Else a trap's text advises to set a variable that no guest has.
+    config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
+    config
+}
+
+fn component_linker(wasmtime: &wasmtime::Engine) -> wasmtime::Result<component::Linker<Guest>> {
+    let mut linker = component::Linker::new(wasmtime);
+    p2::add_to_linker_async(&mut linker)?;
+    http::add_only_http_to_linker_async(&mut linker)?;
+    Ok(linker)
+}
+
+fn compile_component(
+    wasmtime: &wasmtime::Engine,
+    linker: &component::Linker<Guest>,
+    kind: Kind,
+    binary: &[u8],
+) -> wasmtime::Result<Compiled> {
+    let whole = Component::from_binary(wasmtime, binary)?;
+    let imports = whole.component_type();
+    let missing: Vec<String> = imports
+        .imports(wasmtime)
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| is_foreign(name))
+        .collect();
+    if missing.is_empty() {
+        linker.instantiate_pre(&whole)?;
+    }
+    Ok(Compiled { kind, code: whole.serialize()?, missing })
+}
+
+/// Whether a component answers HTTP requests: told before it is compiled.
+fn is_proxy(binary: &[u8]) -> wasmparser::Result<bool> {
+    let (mut depth, mut handles) = (0, false);
+    for payload in Parser::new(0).parse_all(binary) {
+        match payload? {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth -= 1,
+            Payload::ComponentExportSection(exports) if depth == 0 => {
+                for export in exports {
+                    let name = export?.name.name;
+                    if name.starts_with(RUN) {
+                        return Ok(false);
+                    }
+                    handles |= name.starts_with(HANDLER);
+                }
+            }
+            _ => (),
+        }
+    }
+    Ok(handles)
+}
+
 /// A guest's code may run, and end, while it is being instantiated.
 fn ended_early(error: &wasmtime::Error) -> Result<Outcome, String> {
     match exit_code(error) {
@@ -246,14 +350,16 @@ fn ended(error: &wasmtime::Error) -> Outcome {
     }
 }
 
-fn exit_code(error: &wasmtime::Error) -> Option<u32> {
+/// The code that a guest asked to end with, if that is what this is.
+pub fn exit_code(error: &wasmtime::Error) -> Option<u32> {
     let of_module = error.downcast_ref::<GuestExit>().map(|exit| exit.0);
     of_module.or_else(|| error.downcast_ref::<I32Exit>().map(|exit| exit.0.cast_unsigned()))
 }
 
 fn is_foreign(name: &str) -> bool {
     let given = |each: &str| name.starts_with(&format!("wasi:{each}/")) && name.contains("@0.2.");
-    !P2_PACKAGES.iter().any(|each| given(each))
+    let http = HTTP.iter().any(|each| name.starts_with(each));
+    !http && !P2_PACKAGES.iter().any(|each| given(each))
 }
 
 fn no_entry<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
@@ -264,11 +370,43 @@ fn no_entry<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::WASMTIME;
+    use super::*;
 
     #[test]
     fn the_version_shown_is_the_one_built() {
         let built = format!("\nwasmtime = {{ version = \"{WASMTIME}\"");
         assert!(include_str!("../Cargo.toml").contains(&built));
+    }
+
+    #[test]
+    fn what_a_component_exports_says_what_it_is() {
+        let exporting = |names: &[&str]| {
+            let export = |name: &&str| format!("(export \"{name}\" (instance $i))");
+            let exports = names.iter().map(export).collect::<Vec<_>>().concat();
+            let text = format!(
+                "(component (component (instance $i) (export \"{HANDLER}.0\" (instance $i)))
+                   (core module) (instance $i) {exports})"
+            );
+            is_proxy(&wat::parse_str(text).unwrap()).unwrap()
+        };
+
+        assert!(exporting(&["wasi:http/incoming-handler@0.2.3"]));
+        assert!(!exporting(&["wasi:cli/run@0.2.3"]));
+        assert!(!exporting(&["wasi:http/incoming-handler@0.2.3", "wasi:cli/run@0.2.3"]));
+        assert!(!exporting(&["wasi:http/incoming-handler@0.3.0"]));
+        assert!(!exporting(&[]));
+    }
+
+    #[test]
+    fn code_for_many_guests_fits_the_pool() {
+        let proxies = Proxies::compiler().unwrap();
+        let pool = Proxies::pooling(4).unwrap();
+
+        let hash = |engine: &wasmtime::Engine| {
+            let mut hasher = DefaultHasher::new();
+            engine.precompile_compatibility_hash().hash(&mut hasher);
+            hasher.finish()
+        };
+        assert_eq!(hash(&proxies.wasmtime), hash(&pool.wasmtime));
     }
 }

@@ -22,13 +22,13 @@ use crate::records::Order;
 use crate::{compiling, process, worker};
 
 const MAX_MESSAGE_BYTES: usize = 1 << 16;
-const FDS: usize = 3;
+const FDS: usize = 253; // SCM_MAX_FD: an attempt has three, and its listeners
 
 #[derive(Serialize)]
 struct Hello {
     engine: String,
     key: String,
-    worlds: [&'static str; 2],
+    worlds: [&'static str; 3],
 }
 
 /// Serve requests for workers until killed.
@@ -41,15 +41,17 @@ pub fn serve(link: RawFd, init: i32) -> io::Result<()> {
     let link = unsafe { BorrowedFd::borrow_raw(link) };
     let init = Pid::from_raw(init).ok_or_else(|| io::Error::other("init has no pid"))?;
     let engine = Engine::new().map_err(|error| io::Error::other(format!("{error:?}")))?;
-    let about = Hello { engine: Engine::name(), key: engine.cache_key(), worlds: WORLDS };
+    let engine: &'static Engine = Box::leak(Box::new(engine)); // as long as its workers
+    let key = engine.cache_key().map_err(|error| io::Error::other(format!("{error:?}")))?;
+    let about = Hello { engine: Engine::name(), key, worlds: WORLDS };
     let hello = serde_json::to_vec(&about)?;
     send(link, &hello, SendFlags::empty())?;
     loop {
         let (message, fds) = receive(link)?;
         match serde_json::from_slice(&message)? {
             Order::Hello => drop(send(link, &hello, SendFlags::empty())?),
-            Order::Run(order) => fork(fds, |fds| worker::main(&engine, &order, fds, init))?,
-            Order::Compile(order) => fork(fds, |fds| compiling::main(&engine, &order, fds, init))?,
+            Order::Run(order) => fork(fds, |fds| worker::main(engine, &order, fds, init))?,
+            Order::Compile(order) => fork(fds, |fds| compiling::main(engine, &order, fds, init))?,
         }
     }
 }
@@ -74,10 +76,7 @@ fn receive(link: BorrowedFd<'_>) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
 }
 
 /// Have a child live its life; here the descriptors are closed.
-fn fork(fds: Vec<OwnedFd>, life: impl FnOnce([OwnedFd; FDS]) -> io::Result<()>) -> io::Result<()> {
-    let fds = fds
-        .try_into()
-        .map_err(|fds: Vec<_>| io::Error::other(format!("{} descriptors came", fds.len())))?;
+fn fork(fds: Vec<OwnedFd>, life: impl FnOnce(Vec<OwnedFd>) -> io::Result<()>) -> io::Result<()> {
     if process::fork_sibling()? {
         match catch_unwind(AssertUnwindSafe(|| life(fds))) {
             Ok(Ok(())) => process::exit(0),
@@ -87,4 +86,16 @@ fn fork(fds: Vec<OwnedFd>, life: impl FnOnce([OwnedFd; FDS]) -> io::Result<()>) 
         process::exit(1);
     }
     Ok(())
+}
+
+/// The first descriptors of an order, as many as it takes, and the rest.
+///
+/// # Errors
+/// There are fewer.
+pub fn take<const N: usize>(mut fds: Vec<OwnedFd>) -> io::Result<([OwnedFd; N], Vec<OwnedFd>)> {
+    let rest = fds.split_off(N.min(fds.len()));
+    let first = fds
+        .try_into()
+        .map_err(|fds: Vec<_>| io::Error::other(format!("{} descriptors came", fds.len())))?;
+    Ok((first, rest))
 }

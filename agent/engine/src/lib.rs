@@ -13,11 +13,14 @@ mod compiling;
 mod crilog;
 mod engine;
 mod forks;
+mod grants;
 mod guest;
 mod outcomes;
+mod outgoing;
 mod output;
 mod process;
 mod records;
+mod serving;
 mod worker;
 
 #[cfg(feature = "python")]

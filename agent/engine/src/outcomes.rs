@@ -36,6 +36,11 @@ pub fn exited(code: u32) -> Outcome {
     Outcome::new(low, EndedBy::Itself, reason, message)
 }
 
+/// A server was told to end, and did.
+pub fn stopped() -> Outcome {
+    Outcome::new(0, EndedBy::Stop, "Completed", String::new())
+}
+
 /// A trap is an abort: 128 + SIGABRT. The engine tells first where it was and
 /// then what happened; a person wants to read it the other way round.
 pub fn trapped(told: &str) -> Outcome {

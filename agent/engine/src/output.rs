@@ -81,6 +81,22 @@ impl Output {
         }
     }
 
+    /// Add what one of many guests wrote, whose lines are not to mix.
+    pub fn write_of(&self, stream: &mut Stream, data: &[u8]) {
+        self.take(TAKEN);
+        // SAFETY: `take` has given it to us.
+        unsafe { &mut *self.lines.get() }.write_of(stream, data);
+        self.state.store(FREE, SeqCst);
+    }
+
+    /// End the line that one of many guests has begun.
+    pub fn end_of(&self, stream: &Stream) {
+        self.take(TAKEN);
+        // SAFETY: `take` has given it to us.
+        unsafe { &*self.lines.get() }.end_of(stream);
+        self.state.store(FREE, SeqCst);
+    }
+
     /// End both streams, and add words of our own; from here on nobody writes,
     /// and a SIGTERM changes nothing.
     pub fn close(&self, trace: &str) {
@@ -109,14 +125,24 @@ impl Lines {
         }
     }
 
+    fn write_of(&mut self, stream: &mut Stream, data: &[u8]) {
+        for part in data.chunks(BATCH_BYTES) {
+            stream.feed(part, process::unix_ns(), &mut self.batch);
+            self.put(&mut [IoSlice::new(&self.batch)]);
+            self.batch.clear();
+        }
+    }
+
     /// Write the lines under way as they are; allocates nothing.
     fn end(&self) {
-        for stream in &self.streams {
-            if !stream.rest().is_empty() {
-                let head = stream.head(process::unix_ns());
-                let parts = [head.as_bytes(), stream.rest(), b"\n"];
-                self.put(&mut parts.map(IoSlice::new));
-            }
+        self.streams.iter().for_each(|stream| self.end_of(stream));
+    }
+
+    fn end_of(&self, stream: &Stream) {
+        if !stream.rest().is_empty() {
+            let head = stream.head(process::unix_ns());
+            let parts = [head.as_bytes(), stream.rest(), b"\n"];
+            self.put(&mut parts.map(IoSlice::new));
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -91,6 +91,15 @@ pub fn null_stdio() -> io::Result<()> {
     Ok(rustix::stdio::dup2_stderr(null.as_fd())?)
 }
 
+/// The descriptors that are open.
+pub fn open_descriptors() -> io::Result<Vec<RawFd>> {
+    let names = std::fs::read_dir("/proc/self/fd")?;
+    let numbers = names.filter_map(|each| each.ok()?.file_name().to_str()?.parse().ok());
+    let listed: Vec<RawFd> = numbers.collect();
+    // SAFETY: it reads a flag of a number; that of the listing is gone by now.
+    Ok(listed.into_iter().filter(|&fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1).collect())
+}
+
 /// Close every descriptor above the three standard ones that is not named.
 pub fn close_all_but(kept: &mut [RawFd]) -> io::Result<()> {
     kept.sort_unstable();
@@ -137,6 +146,23 @@ pub fn die_with_parent(parent: Pid) -> io::Result<()> {
         exit(1);
     }
     Ok(())
+}
+
+/// Have SIGTERM wait in a descriptor instead of ending this process.
+///
+/// Threads made after this leave it to the descriptor, too.
+pub fn sigterm_as_descriptor() -> io::Result<OwnedFd> {
+    // SAFETY: the set is valid for both calls, and the descriptor is ours.
+    unsafe {
+        let mut only: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut only);
+        libc::sigaddset(&raw mut only, libc::SIGTERM);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const only, ptr::null_mut());
+        match libc::signalfd(-1, &raw const only, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) {
+            -1 => Err(io::Error::last_os_error()),
+            fd => Ok(OwnedFd::from_raw_fd(fd)),
+        }
+    }
 }
 
 /// Let every signal come.

@@ -7,6 +7,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::grants;
+
 /// In an attempt's directory; `wasm_node.protocol.layout` has the names.
 pub const SPEC: &str = "spec.json";
 pub const JOURNAL: &str = "worker.jsonl";
@@ -52,6 +54,8 @@ pub struct Compile {
 pub enum Kind {
     Module,
     Component,
+    /// A component that answers HTTP requests.
+    Proxy,
 }
 
 /// The part of `spec.json` that a worker needs.
@@ -62,6 +66,38 @@ pub struct Spec {
     pub env: Vec<(String, String)>,
     pub mounts: Vec<Mount>,
     pub memory_limit_bytes: Option<usize>,
+    #[serde(default)]
+    pub http: Option<Http>,
+    #[serde(default)]
+    pub grants: Option<grants::Wanted>,
+}
+
+/// How a guest serves HTTP: `wasm_node.protocol.records.Http`.
+#[derive(Clone, Deserialize)]
+pub struct Http {
+    pub mode: Mode,
+    /// Requests that one instance serves, one after another.
+    pub reuse: u32,
+    /// Requests at a time.
+    pub concurrency: u32,
+    /// Until a response's head, and then without any progress.
+    pub timeout_s: f64,
+    pub max_body_bytes: u64,
+    pub max_header_bytes: usize,
+    /// After so long without a request memory is given back.
+    pub idle_s: f64,
+    /// How long to go on accepting, once told to end.
+    pub linger_s: f64,
+}
+
+/// What answers a request.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// An instance of a component.
+    Proxy,
+    /// A run of a module, as by CGI.
+    Wagi,
 }
 
 #[derive(Deserialize)]
@@ -82,6 +118,7 @@ pub struct Mount {
 #[serde(rename_all = "kebab-case")]
 pub enum EndedBy {
     Itself,
+    Stop,
     Memory,
     Crash,
     NeverStarted,

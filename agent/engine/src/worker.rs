@@ -3,7 +3,7 @@
 //! The order is the point of `main`. First the claim, which no second worker
 //! for the same attempt can make; then all that needs the runtime's rights
 //! (cgroups, mounts); then the lockdown; then the guest, on this thread, which
-//! stays the only one. Whatever happens, the last line of the journal is the
+//! stays the only one, or a server that answers by many guests. Whatever happens, the last line of the journal is the
 //! truth about it, written before the process ends.
 
 use std::fs::File;
@@ -12,37 +12,47 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode as Permissions, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource};
 
 use crate::engine::{Code, Engine};
-use crate::guest::Guest;
+use crate::forks;
+use crate::guest::{Guest, Guests};
 use crate::outcomes::{self, Outcome};
 use crate::output::{self, Output};
 use crate::process;
-use crate::records::{self, EndedBy, ExitRecord, JOURNAL, Run, SPEC, Spec};
+use crate::records::{self, EndedBy, ExitRecord, Http, JOURNAL, Mode, Run, SPEC, Spec};
+use crate::serving::{Doors, Server, Source};
 
 const FILES: u64 = 1024;
+const SERVER_FILES: u64 = 8192; // connections
 const PROCESSES: u64 = 128;
+const PROCESSES_EACH: u64 = 4; // of a run: itself, and threads of it
 const NOT_STARTED: u8 = 128;
 
-/// Be the worker of one attempt; `fds` are its directory, log and news.
+/// Be the worker of one attempt; `fds` are its directory, log and
+/// news, and listeners where it serves HTTP.
 ///
 /// # Errors
 /// It could not even be claimed; from there on the journal says how it ended.
-pub fn main(engine: &Engine, order: &Run, fds: [OwnedFd; 3], init: Pid) -> io::Result<()> {
-    let [directory, log, news] = fds;
+pub fn main(engine: &'static Engine, order: &Run, fds: Vec<OwnedFd>, init: Pid) -> io::Result<()> {
+    let ([directory, log, news], doors) = forks::take(fds)?;
     output::end_on_sigterm()?;
     let Some(mut diary) = Diary::claim(&directory, news)? else { return Ok(()) };
     let output = Output::install(log);
-    let ready = prepare(engine, order, &directory, output, &diary, init);
+    let ready = prepare(engine, order, &directory, doors, output, &diary, init);
     std::mem::forget(directory); // it is closed by now, with all that is not ours
-    let (code, guest) = match ready {
-        Ok(ready) => ready,
+    let ran = match ready {
+        Ok(Ready::Command(code, guest)) => {
+            catch_unwind(AssertUnwindSafe(|| engine.run(&code, *guest, || diary.enter())))
+        }
+        Ok(Ready::Server(start)) => catch_unwind(AssertUnwindSafe(|| {
+            let Start { wanted, doors, code, guests } = *start;
+            Server::run(wanted, doors, code, guests, || diary.enter()).map(|()| outcomes::stopped())
+        })),
         Err(why) => diary.end(&never_started(&why)),
     };
-    let ran = catch_unwind(AssertUnwindSafe(|| engine.run(&code, guest, || diary.enter())));
     let outcome = match ran {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(why)) => {
@@ -56,39 +66,73 @@ pub fn main(engine: &Engine, order: &Run, fds: [OwnedFd; 3], init: Pid) -> io::R
     diary.end(&how)
 }
 
+/// What is left to do, without any rights.
+enum Ready {
+    Command(Code, Box<Guest>),
+    Server(Box<Start>),
+}
+
+struct Start {
+    wanted: Http,
+    doors: Doors,
+    code: Source,
+    guests: Guests,
+}
+
 /// Everything that comes between the claim and the guest.
 fn prepare(
-    engine: &Engine,
+    engine: &'static Engine,
     order: &Run,
     directory: &OwnedFd,
+    doors: Vec<OwnedFd>,
     output: &'static Output,
     diary: &Diary,
     init: Pid,
-) -> Result<(Code, Guest), String> {
+) -> Result<Ready, String> {
     let cannot = |what: &'static str| move |error: io::Error| format!("cannot {what}: {error}");
     rustix::process::setsid().map_err(|error| cannot("begin a session")(error.into()))?;
-    rustix::process::umask(Mode::WGRP | Mode::WOTH);
+    rustix::process::umask(Permissions::WGRP | Permissions::WOTH);
     let spec = read_spec(directory)?;
     process::set_name(&format!("wasm:{}", spec.id.container)).map_err(cannot("take its name"))?;
     process::null_stdio().map_err(cannot("open /dev/null"))?;
-    let mut kept = [output.fd(), diary.journal.as_raw_fd(), diary.news_fd()];
+    let mut kept = vec![output.fd(), diary.journal.as_raw_fd(), diary.news_fd()];
+    kept.extend(doors.iter().map(AsRawFd::as_raw_fd));
     process::close_all_but(&mut kept).map_err(cannot("close descriptors"))?;
     for group in &order.cgroups {
         std::fs::write(group, b"0").map_err(|error| format!("cannot join {group}: {error}"))?;
     }
+    if let Some(wanted) = spec.http.clone() {
+        let doors = Doors::of(doors)?;
+        std::env::set_current_dir(&order.cache).map_err(cannot("enter the cache"))?;
+        let code = match wanted.mode {
+            Mode::Proxy => {
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+                let file = rustix::fs::open(&*order.artifact, flags, Permissions::empty());
+                let file = file.map_err(|error| cannot("open compiled code")(error.into()))?;
+                Source::Component(file)
+            }
+            Mode::Wagi => Source::Module(engine, engine.load(&order.artifact, order.kind)?),
+        };
+        std::env::set_current_dir("/").map_err(cannot("leave the cache"))?;
+        let runs = u64::from(if wanted.mode == Mode::Wagi { wanted.concurrency } else { 0 });
+        let guests = Guests::admit(spec, output)?;
+        lock_down(order.uid, init, SERVER_FILES, PROCESSES + runs * PROCESSES_EACH)
+            .map_err(cannot("give up its rights"))?;
+        return Ok(Ready::Server(Box::new(Start { wanted, doors, code, guests })));
+    }
     let limit_bytes = spec.memory_limit_bytes.filter(|_| order.bounded);
     let guest = Guest::admit(&spec, output, limit_bytes)?;
     std::env::set_current_dir(&order.cache).map_err(cannot("enter the cache"))?;
-    lock_down(order.uid, init).map_err(cannot("give up its rights"))?;
+    lock_down(order.uid, init, FILES, PROCESSES).map_err(cannot("give up its rights"))?;
     let code = engine.load(&order.artifact, order.kind)?;
     std::env::set_current_dir("/").map_err(cannot("leave the cache"))?;
-    Ok((code, guest))
+    Ok(Ready::Command(code, Box::new(guest)))
 }
 
 fn read_spec(directory: &OwnedFd) -> Result<Spec, String> {
     let cannot = |error: io::Error| format!("cannot read {SPEC}: {error}");
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(directory, SPEC, flags, Mode::empty());
+    let file = rustix::fs::openat(directory, SPEC, flags, Permissions::empty());
     let mut text = Vec::new();
     File::from(file.map_err(|error| cannot(error.into()))?)
         .read_to_end(&mut text)
@@ -96,11 +140,11 @@ fn read_spec(directory: &OwnedFd) -> Result<Spec, String> {
     serde_json::from_slice(&text).map_err(|error| cannot(error.into()))
 }
 
-fn lock_down(uid: Option<u32>, init: Pid) -> io::Result<()> {
+fn lock_down(uid: Option<u32>, init: Pid, files: u64, processes: u64) -> io::Result<()> {
     process::limit(Resource::Core, 0)?;
-    process::limit(Resource::Nofile, FILES)?;
+    process::limit(Resource::Nofile, files)?;
     if uid.is_some() {
-        process::limit(Resource::Nproc, PROCESSES)?;
+        process::limit(Resource::Nproc, processes)?;
     }
     process::become_user(uid)?;
     process::die_with_parent(init)?;
@@ -132,7 +176,8 @@ impl Diary {
     fn claim(directory: &OwnedFd, news: OwnedFd) -> io::Result<Option<Self>> {
         let flags =
             OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let opened = rustix::fs::openat(directory, JOURNAL, flags, Mode::from_raw_mode(0o640));
+        let opened =
+            rustix::fs::openat(directory, JOURNAL, flags, Permissions::from_raw_mode(0o640));
         let mut journal = match opened {
             Ok(fd) => File::from(fd),
             Err(Errno::EXIST) => return Ok(None), // the request came twice

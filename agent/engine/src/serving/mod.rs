@@ -1,0 +1,16 @@
+//! A worker that serves HTTP: many guests of one program, on one thread.
+//!
+//! `server` accepts and ends, `exchange` is one request and what bounds it,
+//! `instances` and `runs` (with `cgi`) are what answers; `admin` is the agent's way in, and `ticking`
+//! takes the thread from guests that would keep it. What idles has no timer.
+
+mod admin;
+mod cgi;
+mod exchange;
+mod instances;
+mod runs;
+mod server;
+mod stats;
+mod ticking;
+
+pub use server::{Doors, Server, Source};

@@ -1,0 +1,105 @@
+"""What guests may ask of others, and what they are told where they may not."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from tests.component.http import serving
+from tests.component.runtime import running
+from wasm_node.protocol import records
+
+Runtime = running.RunningRuntime
+DENIED = "error 15"  # cases of wasi:http's error-code
+PROHIBITED = "error 4"
+NO_TLS = "error 12"
+
+
+@contextlib.asynccontextmanager
+async def _neighbour() -> AsyncIterator[int]:
+    """Serve 204 on a port of this host."""
+
+    async def nothing(_: web.Request) -> web.Response:
+        return web.Response(status=204)
+
+    application = web.Application()
+    application.router.add_get("/", nothing)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, serving.LOOPBACK, serving.free_port())
+        await site.start()
+        yield int(site.name.rpartition(":")[2])
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("grants", "asked", "answer"),
+    [
+        ((), "127.0.0.1:PORT", DENIED),
+        ((), "localhost:PORT", DENIED),
+        (("127.0.0.1:PORT",), "127.0.0.1:PORT", "204"),
+        (("127.0.0.0/8:*",), "127.0.0.1:PORT", "204"),
+        (("127.0.0.1",), "127.0.0.1:PORT", DENIED),
+        (("127.0.0.1:PORT",), "127.0.0.2:PORT", DENIED),
+        (("127.0.0.1:PORT",), "localhost:PORT", DENIED),
+        (("localhost:PORT",), "localhost:PORT", PROHIBITED),
+        (("localhost:PORT", "127.0.0.0/8:PORT"), "localhost:PORT", "204"),
+        (("*.example.org:*",), "127.0.0.1:PORT", DENIED),
+    ],
+)
+async def test_who_may_be_asked(
+    runtime: Runtime, grants: tuple[str, ...], asked: str, answer: str
+) -> None:
+    """Address and name are checked, and the address that a name is of."""
+    async with _neighbour() as port:
+        given = records.Grants(tuple(each.replace("PORT", str(port)) for each in grants))
+        async with (
+            serving.worker(runtime, grants=given) as worker,
+            aiohttp.ClientSession() as client,
+            client.get(worker.url(f"/ask?{asked.replace('PORT', str(port))}")) as got,
+        ):
+            assert await got.text() == answer
+            denied = (await worker.stats())["denied_outgoing"]
+
+    assert (denied > 0) == (answer in {DENIED, PROHIBITED})
+
+
+async def test_what_is_no_tls_is_not_trusted(runtime: Runtime) -> None:
+    """TLS to a server without TLS fails before anything is sent."""
+    async with _neighbour() as port:
+        given = records.Grants((f"127.0.0.1:{port}",))
+        async with (
+            serving.worker(runtime, grants=given) as worker,
+            aiohttp.ClientSession() as client,
+            client.get(worker.url(f"/asks?127.0.0.1:{port}")) as got,
+        ):
+            assert await got.text() == NO_TLS
+
+
+async def test_a_denial_is_told_once(runtime: Runtime) -> None:
+    """Each is counted; the log has one line for a target."""
+    async with serving.worker(runtime) as worker, aiohttp.ClientSession() as client:
+        for target in ("a.example:80", "a.example:80", "b.example:80"):
+            async with client.get(worker.url(f"/ask?{target}")) as got:
+                assert await got.text() == DENIED
+
+        assert (await worker.stats())["denied_outgoing"] == 3
+        assert worker.log() == [
+            f"stderr denied HTTP requests to {target}: the pod's grants do not allow it"
+            for target in ("a.example:80", "b.example:80")
+        ]
+
+
+async def test_a_grant_that_cannot_be_read(runtime: Runtime) -> None:
+    """The start says which it is, and how to write it."""
+    given = records.Grants(connect=("db.example:5432",))
+    spec = runtime.spec("exit", "0", pod="unreadable")
+    how = await runtime.run(serving.granted(spec, given))
+
+    assert how.reason == "StartError"
+    assert "db.example:5432" in how.message
+    assert "10.0.0.0/8:5432" in how.message
