@@ -34,7 +34,10 @@ def _rendered(*options: str) -> str:
     helm = str(binaries.helm() / "helm")
     words = [helm, "template", "wasm-node", str(_CHART), "--namespace=wasm-node"]
     done = subprocess.run(
-        [*words, "--kube-version=1.37.2", *options], check=True, capture_output=True, text=True
+        [*words, f"--kube-version={binaries.kubernetes()}", *options],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return _TOP + _EMPTY.sub("", _HELM_ONLY.sub("", done.stdout))
 

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from e2e.cluster import ControlPlane, wait_until
+from e2e.cluster import Access, wait_until
 
 CSRS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 CLIENT = "kubernetes.io/kube-apiserver-client-kubelet"
@@ -32,11 +32,11 @@ _DECIDED_WITHIN_S = 20.0
 class Person:
     """Somebody to the API server, by a kubeconfig."""
 
-    plane: ControlPlane
+    plane: Access
     kubeconfig: Path
 
     @classmethod
-    def of(cls, plane: ControlPlane, directory: Path, user: dict[str, str]) -> "Person":
+    def of(cls, plane: Access, directory: Path, user: dict[str, str]) -> "Person":
         """Write the kubeconfig of a `user` entry into a new file."""
         directory.mkdir(parents=True, exist_ok=True)
         ca = b64encode(plane.ca.read_bytes()).decode()
@@ -56,7 +56,7 @@ class Person:
         return cls(plane, path)
 
     def kubectl(self, *words: str, stdin: str = "") -> str:
-        """Run kubectl as this person; see `ControlPlane.kubectl`."""
+        """Run kubectl as this person; see `Access.kubectl`."""
         return self.plane.kubectl("--kubeconfig", str(self.kubeconfig), *words, stdin=stdin)
 
     def ask(
@@ -87,7 +87,7 @@ class Person:
 class Asked:
     """A request that was made, and its key."""
 
-    plane: ControlPlane
+    plane: Access
     name: str
     key: ec.EllipticCurvePrivateKey
 

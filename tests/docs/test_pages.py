@@ -10,7 +10,6 @@ from urllib import parse
 import pytest
 
 from docs import reference
-from wasm_node.protocol import messages
 
 _CHECKOUT = Path(__file__).parents[2]
 _DOCS = _CHECKOUT / "docs"
@@ -105,25 +104,6 @@ def test_every_alert_is_listed() -> None:
 
     assert set(re.findall(r"`(WasmNode\w+)`", page)) == set(re.findall(r"alert: (\w+)", rules))
     assert metrics <= set(re.findall(r"`(wasm_node_\w+)`", page))
-
-
-def test_the_newest_versions_are_listed() -> None:
-    """The first row of the table of versions is what this checkout has."""
-
-    def found(file: str, pattern: str) -> str:
-        match = re.search(pattern, (_CHECKOUT / file).read_text())
-        assert match is not None, file
-        return match[1]
-
-    made_of = [
-        found("charts/wasm-node/Chart.yaml", r"appVersion: (\S+)"),
-        found("requirements.lock", r"wasmtime==(\S+)"),
-        found("charts/wasm-node/Chart.yaml", r'kubeVersion: ">=(\d+\.\d+)'),
-        found("e2e/cluster/programs/kube/go.mod", r"k8s.io/kubernetes v(\S+)"),
-        str(messages.VERSION),
-    ]
-
-    assert f"|---|---|---|---|---|\n| {' | '.join(made_of)} |" in (_DOCS / "upgrade.md").read_text()
 
 
 def test_the_capacity_is_as_concepts_say() -> None:

@@ -14,6 +14,10 @@ class FakeClock:
         """Return unix time in seconds."""
         return self._now
 
+    def monotonic(self) -> float:
+        """Return the same: nobody sets this clock."""
+        return self._now
+
     async def sleep(self, seconds: float) -> None:
         """Return once `advance` has gone so far."""
         if seconds <= 0:

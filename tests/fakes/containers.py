@@ -37,12 +37,13 @@ class FakeContainers:
         self._all: dict[records.AttemptId, observed.Fact] = {}
         self._readers: list[asyncio.Queue[observed.News]] = []
 
-    async def prepare(self, program: image.Program) -> None:
+    async def prepare(self, program: image.Program) -> bool:
         """Remember it, or raise what was set for its digest."""
         self._here()
         if program.digest in self.cannot_prepare:
             raise self.cannot_prepare[program.digest]
         self.prepared.append(program.digest)
+        return False
 
     async def start(self, spec: records.ContainerSpec) -> observed.Running:
         """Have it run until it is ended from outside."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from wasm_node.agent.model import actions, desired, ids, image, observed, parsing, times
+from wasm_node.agent.model import actions, desired, ids, image, observed, parsing, probe, times
 from wasm_node.agent.plan import pods, status
 from wasm_node.protocol import records
 
@@ -17,7 +17,10 @@ CASES = sorted((Path(__file__).parent / "pods").glob("*.yaml"))
 
 
 def _pod(told: dict[str, Any]) -> desired.DesiredPod:
-    containers = [{"name": each, "image": "x"} for each in told.get("containers", ["main"])]
+    containers = [
+        {"name": each, "image": "x", **told.get("each", {})}
+        for each in told.get("containers", ["main"])
+    ]
     meta: dict[str, Any] = {"name": "p", "uid": "u1", "generation": 3}
     if "deleting" in told:
         meta |= {
@@ -29,7 +32,7 @@ def _pod(told: dict[str, Any]) -> desired.DesiredPod:
         {
             "metadata": meta,
             "spec": spec | told.get("extra", {}),
-            "status": {"phase": told.get("finished", "Pending")},
+            "status": {"phase": told.get("finished", "Pending"), **told.get("told", {})},
         }
     )
 
@@ -41,7 +44,7 @@ def _id(name: str, told: dict[str, Any]) -> records.AttemptId:
 def _ended(name: str, told: dict[str, Any]) -> observed.Ended:
     record = records.ExitRecord(
         code=told["code"],
-        ended_by=records.EndedBy.ITSELF,
+        ended_by=records.EndedBy(told.get("by", "itself")),
         reason=told["reason"],
         message="",
         started_at_ns=int((NOW + told["at"]) * 1e9),
@@ -66,6 +69,7 @@ def _container(name: str, told: dict[str, Any]) -> observed.ObservedContainer:
         backoff_s=told.get("backoff_s", 0.0),
         image=_IMAGE if told.get("image") else None,
         failing=failing,
+        verdicts={probe.Kind(kind): passing for kind, passing in told.get("verdicts", {}).items()},
     )
 
 
@@ -115,8 +119,9 @@ def _status(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> dict[str,
         each["type"]: "/".join(filter(None, (each["status"], each.get("reason"))))
         for each in plain["conditions"]
     }
+    messages = {each["type"]: each.get("message") for each in plain["conditions"]}
     containers = {each["name"]: each for each in plain["containerStatuses"]}
-    return {**plain, "containers": containers, "conditions": conditions}
+    return {**plain, "containers": containers, "conditions": conditions, "messages": messages}
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)

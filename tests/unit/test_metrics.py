@@ -6,8 +6,10 @@ import pytest
 from prometheus_client import parser
 
 from tests.fakes.containers import FakeContainers
+from tests.fakes.prober import FakeProber
 from tests.fakes.puller import FakePuller
 from wasm_node.agent import errors, metrics
+from wasm_node.agent.model import probe
 from wasm_node.protocol import records
 
 
@@ -33,7 +35,8 @@ def _read(made: metrics.Metrics) -> dict[str, float]:
         f"{each.name}{sorted(each.labels.values())}": each.value
         for family in families
         for each in family.samples
-        if each.name.startswith("wasm_node") and not each.name.endswith(("_created", "_bucket"))
+        if each.name.startswith(("wasm_node", "prober"))
+        and not each.name.endswith(("_created", "_bucket"))
     }
 
 
@@ -67,6 +70,23 @@ async def test_pulls_are_counted() -> None:
 
     assert found["wasm_node_image_pulls_total['failed']"] == 1
     assert found["wasm_node_image_pull_seconds_count[]"] == 0
+
+
+async def test_probes_are_counted_by_their_kind() -> None:
+    """As a kubelet's; what says neither is unknown."""
+    fake, made = FakeProber(), metrics.Metrics(version="1")
+    fake.outcomes = {2: probe.Failed("no"), 3: probe.Unclear("what")}
+    prober = made.prober(fake)
+    for port in (1, 1, 2, 3):
+        check = probe.TcpSocket(port)
+        wanted = probe.Probe(probe.Kind.LIVENESS, check, 0, 1, 1, 1, 1, None)
+        await prober.probe(wanted, probe.Endpoint("10.0.0.2", port))
+    found = await asyncio.to_thread(_read, made)
+
+    assert [2, 1, 1] == [
+        found[f"prober_probe_total['Liveness', '{result}']"]
+        for result in ("successful", "failed", "unknown")
+    ]
 
 
 def test_gauges_are_read_when_somebody_asks() -> None:

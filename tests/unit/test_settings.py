@@ -79,5 +79,5 @@ def test_flags_count_more_than_the_file(tmp_path: Path) -> None:
     path = _file(tmp_path, GOOD | {"address": {"type": "ExternalIP"}, "hostIp": "10.0.0.1"})
     read = settings.load(path, node_name="wasm-b", address="10.0.0.3", host_ip="10.0.0.4")
 
-    assert ("wasm-b", "10.0.0.4", "") == (read.node_name, read.host_ip, read.pod_ip)
+    assert ("wasm-b", "10.0.0.4") == (read.node_name, read.host_ip)
     assert settings.Address(type="ExternalIP", value="10.0.0.3") == read.address

@@ -18,14 +18,15 @@ from typing import Any
 from wasm_node.agent import engine, errors, identity, metrics, settings, statedir
 from wasm_node.agent.asynckit import backoff, clock
 from wasm_node.agent.containers import client as containers_client
+from wasm_node.agent.containers import workers
 from wasm_node.agent.host import figures
 from wasm_node.agent.kube import client, events, nodes, podsink, podsource, reviews
 from wasm_node.agent.logs import changes, store
 from wasm_node.agent.logs import pods as pod_logs
 from wasm_node.agent.loops import claim, heartbeat
-from wasm_node.agent.model import environment
 from wasm_node.agent.oci import puller
 from wasm_node.agent.plan import node as planning
+from wasm_node.agent.probes import network
 from wasm_node.agent.server import kubelet, liveness
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,8 @@ async def _serve(
 ) -> None:
     time = clock.SystemClock()
     logs = store.CriLogStore(chosen.log_dir)
-    host = await asyncio.to_thread(figures.read, chosen.state_dir, None)
+    holder = await asyncio.to_thread(directory.holder)
+    host = await asyncio.to_thread(figures.read, chosen.state_dir, None, holder)
     host_ip = chosen.host_ip or host.address
     async with contextlib.AsyncExitStack() as stack:
         news = stack.enter_context(changes.Changes())
@@ -108,11 +110,7 @@ async def _serve(
         measured = metrics.Metrics(version=metadata.version("wasm-node"))
         containers = containers_client.RuntimeContainers(directory.state, directory.socket)
         happened = events.ApiEvents(api, chosen.node_name, time, busy=lambda: pods.busy)
-        place = environment.Place(
-            node_name=chosen.node_name,
-            host_ip=host_ip,
-            pod_ip=chosen.pod_ip or host_ip,
-        )
+        place = engine.Place(chosen.node_name, host_ip)
         outside = engine.Outside(
             source=podsource.ApiPods(api, chosen.node_name),
             sink=podsink.ApiSink(api),
@@ -120,6 +118,8 @@ async def _serve(
             puller=measured.puller(images),
             containers=measured.containers(containers),
             logs=logs,
+            prober=measured.prober(network.NetworkProber()),
+            workers=workers.SocketWorkers(directory.run),
             clock=time,
             progress=lambda *_: None,
             ended=lambda pod, attempt: news.notify(
@@ -159,12 +159,11 @@ async def _serve(
             awaited=known.awaits_files,
         )
         port = await stack.enter_async_context(server.run())
-        holder = await asyncio.to_thread(directory.holder)
         claimed = claim.ClaimedNode(nodes.ApiNode(api, chosen.node_name), holder, time)
         beat = heartbeat.Heartbeat(
             claimed,
             await _identity(api, chosen, address, port),
-            lambda: figures.read(chosen.state_dir, containers.room()),
+            lambda: figures.read(chosen.state_dir, containers.room(), holder),
             lambda: pods.health,
             time,
         )

@@ -13,20 +13,23 @@ from collections.abc import Callable, Mapping
 from wasm_node.agent import interfaces, statedir
 from wasm_node.agent.logs import pods as pod_logs
 from wasm_node.agent.loops import (
+    accepting,
     ending,
     facts,
     fetching,
     presence,
+    probe,
     reconcile,
     starting,
     watch,
     write_status,
 )
-from wasm_node.agent.model import environment, ids, observed
+from wasm_node.agent.model import desired, environment, ids, observed
+from wasm_node.agent.model import probe as probe_model
 from wasm_node.agent.plan import node as node_plan
 from wasm_node.agent.plan import status as status_plan
 from wasm_node.agent.stores import checkpoint, pods
-from wasm_node.protocol import records
+from wasm_node.protocol import layout, records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,28 +42,36 @@ class Outside:
     puller: interfaces.Puller
     containers: interfaces.Containers
     logs: interfaces.LogStore
+    prober: interfaces.Prober
+    workers: interfaces.HttpWorkers
     clock: interfaces.Clock
     progress: fetching.Progress
     ended: Callable[[ids.PodRef, records.AttemptId], None]
     """Told, perhaps more than once, of every attempt that is over."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """The node's name and its host's IP."""
+
+    node_name: str
+    host_ip: str
+
+
 class PodEngine:
     """Runs the pods of a source on this host; `run` works until cancelled."""
 
-    def __init__(
-        self, outside: Outside, directory: statedir.StateDir, place: environment.Place
-    ) -> None:
+    def __init__(self, outside: Outside, directory: statedir.StateDir, place: Place) -> None:
         self._outside = outside
         self._wanted = pods.DesiredStore()
         self._seen = pods.ObservedStore()
         self._kept = checkpoint.Checkpoints(directory.pods)
         self.runtime = presence.Presence(outside.clock)
         """Whether the runtime is there."""
-        addresses = status_plan.Addresses(place.host_ip, place.pod_ip)
-        self._addresses = addresses
+        self._place = place
+        self._run = directory.run
         self._statuses = write_status.StatusWriter(
-            self._wanted, self._seen, outside.sink, addresses, outside.clock
+            self._wanted, self._seen, outside.sink, self._addresses, outside.clock
         )
         ender = ending.Ender(
             self._statuses,
@@ -80,7 +91,7 @@ class PodEngine:
                 outside.progress,
             ),
             starting.Starter(
-                outside.source, outside.puller, outside.containers, outside.logs, place
+                outside.source, outside.puller, outside.containers, outside.logs, self._placed
             ),
             ender,
             outside.containers,
@@ -89,7 +100,15 @@ class PodEngine:
         self._reconciler = reconcile.Reconciler(
             self._wanted, self._seen, self._kept, hands, outside.clock
         )
-
+        self._probing = probe.Probing(
+            self._wanted,
+            self._seen,
+            outside.prober,
+            self._endpoint,
+            outside.events,
+            outside.clock,
+        )
+        self._accepting = accepting.Accepting(self._wanted, self._seen, outside.workers)
         self._seen.listen(self._tell_ends)
 
     async def run(self) -> None:
@@ -108,6 +127,8 @@ class PodEngine:
             group.create_task(watch.watch(self._outside.source, self._wanted))
             group.create_task(self._reconciler.run())
             group.create_task(self._statuses.run())
+            group.create_task(self._probing.run())
+            group.create_task(self._accepting.run())
 
     @property
     def busy(self) -> bool:
@@ -146,9 +167,27 @@ class PodEngine:
                 seen = self._seen.get(wanted.ref.uid)
                 now = self._outside.clock.now()
                 seen = seen or observed.ObservedPod(started_at=now)
-                made = status_plan.status(wanted, seen, self._addresses, previous=(), now=now)
+                made = status_plan.status(wanted, seen, self._addresses(), previous=(), now=now)
                 return pod_logs.Reported(wanted.ref, made.container_statuses)
         return None
+
+    def _endpoint(
+        self, pod: desired.DesiredPod, attempt: records.AttemptId, port: int
+    ) -> probe_model.Endpoint:
+        # Pods of one owner share a port: only by its socket it is this one.
+        own = port in pod.container(attempt.container).tcp_ports()
+        socket = layout.guest_socket(self._run, attempt) if own else None
+        return probe_model.Endpoint(self._addresses().pod_ip, port, socket)
+
+    def _placed(self) -> environment.Place:
+        # Guests' ports are the runtime's, and so is the IP that all pods share.
+        room = self._outside.containers.room()
+        name, host_ip = self._place.node_name, self._place.host_ip
+        return environment.Place(name, host_ip, (room.address if room else "") or host_ip)
+
+    def _addresses(self) -> status_plan.Addresses:
+        place = self._placed()
+        return status_plan.Addresses(place.host_ip, place.pod_ip)
 
     def is_running(self, attempt: records.AttemptId) -> bool:
         """Say whether this very attempt has not ended yet."""

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from wasm_node.agent.model import actions, desired, ids, image, observed
+from wasm_node.agent.model import actions, desired, ids, image, observed, probe
 from wasm_node.protocol import messages, records
 
 
@@ -69,9 +69,11 @@ class Puller(Protocol):
 class Containers(Protocol):
     """The agent's end of the runtime socket."""
 
-    async def prepare(self, program: image.Program) -> None:
+    async def prepare(self, program: image.Program) -> bool:
         """
         Compile, so that a start is quick; returns at once when it is cached.
+
+        Says whether the program answers HTTP requests instead of being run.
 
         Raises:
             BadInput: not valid wasm, or it imports what this node cannot give.
@@ -107,6 +109,33 @@ class Containers(Protocol):
 
         Ends never: a runtime that is away is news, perhaps more than once,
         and the next list comes when it is back.
+        """
+
+
+class HttpWorkers(Protocol):
+    """The workers of containers that serve HTTP, each by a way of its own."""
+
+    async def set_accepting(self, attempt: records.AttemptId, *, accepting: bool) -> None:
+        """
+        Have its worker take connections on the container's ports, or not.
+
+        May be said again. An attempt that serves no HTTP is no error: nothing
+        happens then.
+
+        Raises:
+            Retryable: its worker cannot be told now.
+        """
+
+
+class Prober(Protocol):
+    """Checks of containers, as somebody outside of them sees them."""
+
+    async def probe(self, wanted: probe.Probe, at: probe.Endpoint) -> probe.Outcome:
+        """
+        Carry out one check, within its timeout.
+
+        Whatever the other side does is an outcome, never an exception; the
+        endpoint is where the check's port is, or its own `host` if it has one.
         """
 
 
@@ -153,6 +182,9 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Return unix time in seconds."""
+
+    def monotonic(self) -> float:
+        """Return seconds of a time that is never set, for what is periodic."""
 
     async def sleep(self, seconds: float) -> None:
         """Return after so many seconds."""

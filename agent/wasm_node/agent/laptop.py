@@ -19,11 +19,12 @@ from typing import Any
 
 from wasm_node.agent import engine, errors, statedir
 from wasm_node.agent.asynckit import clock
-from wasm_node.agent.containers import client
+from wasm_node.agent.containers import client, workers
 from wasm_node.agent.files import images, localpods, manifests
 from wasm_node.agent.logs import changes, following, store
-from wasm_node.agent.model import actions, desired, environment, ids, log_options
+from wasm_node.agent.model import actions, desired, ids, log_options
 from wasm_node.agent.oci import puller
+from wasm_node.agent.probes import network
 from wasm_node.protocol import records
 from wasm_node.protocol import settings as runtime_settings
 
@@ -31,6 +32,7 @@ CANNOT_RUN = 126
 INTERRUPTED = 130
 
 _LOOK_S = 0.3
+_LOOPBACK = "127.0.0.1"
 _SLOW = ("Pulling", "Compiling")
 
 
@@ -90,6 +92,7 @@ async def _runtime(directory: statedir.StateDir, root: Path) -> AsyncIterator[No
         state=directory.state,
         run=directory.run,
         logs=directory.logs,
+        address=_LOOPBACK,
         shutdown_grace_s=0.0,
         owner=os.getpid(),
         scratch=root,
@@ -144,13 +147,15 @@ class _Laptop:
             puller=puller_,
             containers=client.RuntimeContainers(directory.state, directory.socket),
             logs=self._logs,
+            prober=network.NetworkProber(),
+            workers=workers.SocketWorkers(directory.run),
             clock=clock.SystemClock(),
             progress=terminal.progress,
             ended=lambda pod, attempt: self._news.notify(
                 self._logs.locate(pod, attempt.container, attempt.attempt)
             ),
         )
-        place = environment.Place("localhost", "127.0.0.1", "127.0.0.1")
+        place = engine.Place("localhost", _LOOPBACK)
         self._pods = engine.PodEngine(outside, directory, place)
 
     @classmethod

@@ -8,6 +8,7 @@ docs/metrics.md; the alert rules of the chart use them.
 """
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -15,7 +16,7 @@ import prometheus_client
 from prometheus_client import metrics_core, registry
 
 from wasm_node.agent import errors, interfaces
-from wasm_node.agent.model import image, observed
+from wasm_node.agent.model import image, observed, probe
 from wasm_node.protocol import records
 
 _START_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -54,6 +55,18 @@ class Metrics:
             done="pulled",
             buckets=_PULL_BUCKETS,
         )
+        self._probes = prometheus_client.Counter(
+            "prober_probe",
+            "Results of probes; unknown: it could not be carried out as it should.",
+            ("probe_type", "result"),
+            registry=self._registry,
+        )
+        for kind, result in itertools.product(probe.Kind, _RESULTS.values()):
+            self._probes.labels(kind.value, result)
+
+    def prober(self, inner: interfaces.Prober) -> interfaces.Prober:
+        """Return a Prober that counts the results of another."""
+        return _Prober(inner, self._probes)
 
     def gauges(self, *wanted: Gauge) -> None:
         """Show what these functions return whenever somebody asks."""
@@ -134,6 +147,20 @@ class _Puller:
     ) -> image.Image:
         with self._measured.one():
             return await self._inner.pull(reference, progress=progress)
+
+
+class _Prober:
+    def __init__(self, inner: interfaces.Prober, results: prometheus_client.Counter) -> None:
+        self._inner = inner
+        self._results = results
+
+    async def probe(self, wanted: probe.Probe, at: probe.Endpoint) -> probe.Outcome:
+        outcome = await self._inner.probe(wanted, at)
+        self._results.labels(wanted.kind.value, _RESULTS[type(outcome)]).inc()
+        return outcome
+
+
+_RESULTS = {probe.Passed: "successful", probe.Failed: "failed", probe.Unclear: "unknown"}
 
 
 class _Containers:

@@ -110,9 +110,6 @@ class Settings(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
     host_ip: str = ""
     """`status.hostIP` of pods: the real host's. Empty: this host's address."""
 
-    pod_ip: str = ""
-    """`status.podIP` of pods, which share one here. Empty: hostIP."""
-
     provider_id: str = "wasm-node://local/{node}"
     """`spec.providerID` at creation, which nobody can change later; `{node}` is
     the name of the Node. Empty: none."""
@@ -133,7 +130,6 @@ def load(
     node_name: str | None = None,
     address: str | None = None,
     host_ip: str | None = None,
-    pod_ip: str | None = None,
 ) -> Settings:
     """
     Read and check the settings file; what is given beside it counts more.
@@ -147,7 +143,7 @@ def load(
         raise _refusal(path, [str(error)]) from error
     if not isinstance(raw, dict):
         raise _refusal(path, ["it has to be a map of settings"])
-    given = {"nodeName": node_name, "hostIp": host_ip, "podIp": pod_ip}
+    given = {"nodeName": node_name, "hostIp": host_ip}
     raw |= {name: value for name, value in given.items() if value is not None}
     if address is not None:
         published = raw.get("address")
@@ -199,7 +195,6 @@ def _wrong(read: Settings) -> Iterator[str]:
     addresses = {
         "address.value": read.address.value,
         "hostIp": read.host_ip,
-        "podIp": read.pod_ip,
         "kubelet.bind": read.kubelet.bind,
         "healthBind": read.health_bind,
     }

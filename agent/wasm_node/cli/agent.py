@@ -12,9 +12,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--node-name", metavar="NAME", help="counts more than nodeName")
     parser.add_argument("--address", metavar="IP", help="counts more than address.value")
     parser.add_argument("--host-ip", metavar="IP", help="counts more than hostIp")
-    parser.add_argument("--pod-ip", metavar="IP", help="counts more than podIp")
     parser.add_argument(
-        "--log-level", default="info", choices=("debug", "info", "warning", "error")
+        "--log-level",
+        default="info",
+        choices=("debug", "info", "warning", "error"),
+        help="what is written to stderr at least (default: info)",
     )
 
 
@@ -30,7 +32,6 @@ def run(args: argparse.Namespace) -> int:
         node_name=args.node_name,
         address=args.address,
         host_ip=args.host_ip,
-        pod_ip=args.pod_ip,
     )
     asyncio.run(app.serve(chosen))
     return 0

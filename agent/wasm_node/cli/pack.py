@@ -12,6 +12,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--push", metavar="NAME", help="REGISTRY/NAME:TAG to push to")
     where.add_argument("--save", metavar="TAR", type=Path, help="write an OCI image layout")
+    parser.add_argument(
+        "--plain-http", action="store_true", help="push without TLS (on loopback always so)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.save}@{artifact.digest}")
         print(f"copy it to a registry, e.g.: skopeo copy oci-archive:{args.save} docker://NAME:TAG")
         return 0
-    packing.push(artifact, to)
+    packing.push(artifact, to, plain_http=args.plain_http)
     print(f"{to.domain}/{to.path}:{to.tag}@{artifact.digest}")
     print(f"look at it: wasm-node inspect {args.push}")
     return 0

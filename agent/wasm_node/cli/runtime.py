@@ -36,6 +36,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the same for memory (default: what this process may)",
     )
     parser.add_argument(
+        "--address",
+        default="",
+        metavar="IP",
+        help="what guests' ports are on, and the pods' IP (default: every address of this host)",
+    )
+    parser.add_argument(
         "--shutdown-grace",
         type=float,
         default=10.0,
@@ -53,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
         agent_uid=args.agent_uid,
         cpu_millis=args.cpu_millis,
         memory_bytes=args.memory_bytes,
+        address=args.address,
         shutdown_grace_s=args.shutdown_grace,
     )
     words = [sys.executable, "-P", "-m", "wasm_node.runtime", wanted.to_json()]

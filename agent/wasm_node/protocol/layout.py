@@ -7,6 +7,7 @@ Where the two programs leave things for each other below the state directory.
 comes over the socket must not be able to leave the directory.
 """
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from wasm_node.protocol import records
 SOCKET = "runtime.sock"
 """In the run directory. It answers Hello as soon as the runtime is ready."""
 SPEC = "spec.json"
+WORKERS = "workers"
+"""In the run directory: two sockets for each worker that serves HTTP."""
 JOURNAL = "worker.jsonl"
 STOP = "stop.json"
 EXIT = "exit.json"
@@ -70,6 +73,21 @@ def container(state: Path, attempt: records.AttemptId) -> Path:
 def attempt(state: Path, each: records.AttemptId) -> Path:
     """Return the directory of one attempt."""
     return container(state, each) / str(each.attempt)
+
+
+def guest_socket(run: Path, each: records.AttemptId) -> Path:
+    """Return where the guest of one attempt answers HTTP, for us alone."""
+    return run / WORKERS / f"{_short(each)}.guest"
+
+
+def admin_socket(run: Path, each: records.AttemptId) -> Path:
+    """Return where its worker is told to accept, and asked for figures."""
+    return run / WORKERS / f"{_short(each)}.admin"
+
+
+def _short(each: records.AttemptId) -> str:
+    # NB: the path of a socket has 107 bytes.
+    return hashlib.sha256(str(each).encode()).hexdigest()[:16]
 
 
 def attempts(state: Path) -> list[records.AttemptId]:

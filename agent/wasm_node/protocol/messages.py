@@ -83,7 +83,7 @@ _REQUESTS: Mapping[str, type[Request]] = {
 
 
 Result: TypeAlias = Mapping[str, Any]
-"""What a reply holds: `facts` for List, `fact` for Start, `room` for Hello."""
+"""What a reply holds: `facts`, `fact`, `room`, or `kind` (of Prepare)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,12 +138,14 @@ class Room:
         cpu_millis: thousandths of a core.
         memory_bytes: memory.
         pids_max: tasks, threads counted.
+        address: the IP that guests' ports are on; empty: the host's.
     """
 
     engine: str
     cpu_millis: int
     memory_bytes: int
     pids_max: int
+    address: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

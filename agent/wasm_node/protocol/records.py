@@ -54,6 +54,60 @@ class Mount:
 
 
 @dataclasses.dataclass(frozen=True)
+class Http:
+    """
+    How a container serves HTTP: one whose program asks for that.
+
+    Attributes:
+        mode: `proxy`, a component that exports wasi:http/incoming-handler, or
+            `wagi`, a module that is run once per request as by CGI.
+        owner: whose port it is; attempts of one owner share it.
+        ports: TCP ports; all serve the same.
+        reuse: requests that one instance serves, one after another.
+        concurrency: requests at a time; more are answered 503.
+        timeout_s: of a request until its response's head; then 504.
+        max_body_bytes: of a request; a longer one is answered 413.
+        max_header_bytes: of a request; more is answered 431.
+        idle_s: after so long without a request its memory is given back.
+        linger_s: how long, once told to end, it goes on accepting at most.
+    """
+
+    mode: str
+    owner: str
+    ports: tuple[int, ...]
+    reuse: int
+    concurrency: int
+    timeout_s: float
+    max_body_bytes: int
+    max_header_bytes: int
+    idle_s: float
+    linger_s: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Grants:
+    """
+    What a container may reach of the network; nothing else.
+
+    A name is good for the public addresses that it resolves to; for loopback,
+    link-local and private ones a grant of the address is needed as well.
+
+    Attributes:
+        outgoing_http: whom it may ask by wasi:http: `host`, `*.host`, address
+            or CIDR, each with `:port` (or `:*`); without it 80 and 443.
+        connect: where its sockets may connect and send to: address or CIDR,
+            each with `:port` (or `:*`).
+        listen: ports that its sockets may listen on.
+        dns: whether it may look names up by itself.
+    """
+
+    outgoing_http: tuple[str, ...] = ()
+    connect: tuple[str, ...] = ()
+    listen: tuple[int, ...] = ()
+    dns: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class ContainerSpec:
     """
     All that the runtime needs to run one attempt.
@@ -73,7 +127,10 @@ class ContainerSpec:
         cpu_limit_millis: CPU bound in thousandths of a core, where a cgroup
             may be made; None is no bound.
         stop_grace_s: seconds that it is worth waiting for its own end when
-            the node shuts down; None is as many as there are.
+            the node shuts down; None is as many as there are. With 0 it is
+            of no use to wait for, whoever stops it.
+        http: how it serves HTTP; None: it does not.
+        grants: what it may reach of the network; None is nothing.
     """
 
     id: AttemptId
@@ -88,6 +145,8 @@ class ContainerSpec:
     memory_limit_bytes: int | None
     cpu_limit_millis: int | None
     stop_grace_s: float | None = None
+    http: Http | None = None
+    grants: Grants | None = None
 
     def to_json(self) -> bytes:
         """Encode for `spec.json`."""
@@ -107,8 +166,12 @@ class ContainerSpec:
         known = {each.name for each in dataclasses.fields(cls)}
         read = _object(raw, "container spec")
         fields = {name: value for name, value in read.items() if name in known}
+        http = fields.pop("http", None)
+        grants = fields.pop("grants", None)
         try:
             return cls(
+                grants=Grants(**{k: _frozen(v) for k, v in grants.items()}) if grants else None,
+                http=Http(**{**http, "ports": tuple(http["ports"])}) if http else None,
                 id=AttemptId(**fields.pop("id")),
                 argv=tuple(fields.pop("argv")),
                 env=tuple((name, value) for name, value in fields.pop("env")),
@@ -169,6 +232,10 @@ class ExitRecord:
             return cls(**{**fields, "ended_by": EndedBy(fields["ended_by"])})
         except (KeyError, TypeError) as error:
             raise ValueError(f"cannot read exit record: {error!r}") from error
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _object(raw: bytes, what: str) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class RuntimeSettings:
         cpu_millis: what pods may use in all, in thousandths of a core; None is
             what our control group and the host allow.
         memory_bytes: the same for memory.
+        address: the IP that guests' ports are on; empty is every one there is.
         shutdown_grace_s: what running guests get at most when the runtime is
             told to end; their specs may say less.
         owner: pid of the parent whose end, however it comes, is a word to end
@@ -51,6 +52,7 @@ class RuntimeSettings:
     first_uid: int = 200000
     cpu_millis: int | None = None
     memory_bytes: int | None = None
+    address: str = ""
     shutdown_grace_s: float = 10.0
     owner: int | None = None
     scratch: Path | None = None

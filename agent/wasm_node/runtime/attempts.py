@@ -38,6 +38,7 @@ class Attempt:
         told: its worker's journal, as last read.
         stop: the note of its stop; None: nobody asked.
         exit: how it ended; None before.
+        http: how it serves HTTP; None: it does not.
     """
 
     id: records.AttemptId
@@ -46,6 +47,7 @@ class Attempt:
     told: journal.Journal = dataclasses.field(default_factory=journal.Journal)
     stop: journal.StopNote | None = None
     exit: records.ExitRecord | None = None
+    http: records.Http | None = None
 
     def read_journal(self) -> None:
         """Take in what the worker has written by now."""
@@ -64,14 +66,22 @@ class Attempt:
         with contextlib.suppress(OSError):  # a full disk, or the agent was too quick
             durable.write(self.directory / layout.EXIT, how.to_json())
 
-    def stop_grace_s(self, most: float) -> float:
-        """Return how long, of so many seconds, a shutdown waits for its end."""
+    def stop_grace_s(self) -> float | None:
+        """Return how long its own end is worth waiting for; None: any time."""
+        spec = self._spec()
+        return spec.stop_grace_s if spec else None
+
+    def read_http(self) -> None:
+        """Take in from its spec how it serves HTTP."""
+        spec = self._spec()
+        self.http = spec.http if spec else None
+
+    def _spec(self) -> records.ContainerSpec | None:
         try:
             raw = durable.read(self.directory / layout.SPEC) or b""
-            spec = records.ContainerSpec.from_json(raw)
+            return records.ContainerSpec.from_json(raw)
         except (OSError, ValueError):  # what runs may run on
-            return most
-        return most if spec.stop_grace_s is None else min(most, spec.stop_grace_s)
+            return None
 
     def is_alive(self) -> bool:
         """Say whether the worker's process exists, if only as a zombie."""
@@ -140,6 +150,7 @@ class Attempts:
                 found.exit = records.ExitRecord.from_json(ended)
                 found.phase = Phase.ENDED
             elif found.told.pid:
+                found.read_http()
                 self.runs(found)
             else:
                 if first:

@@ -109,6 +109,8 @@ class Cache:
             f"cannot run this {found['kind']}: it imports {', '.join(found['missing'])}, "
             f"which this node does not offer; it offers {offers}"
         )
+        if any(each.startswith("wasi:http/") for each in found["missing"]) and "http" not in offers:
+            text += "; for HTTP install wasm-node-engine, or use the image, which has it"
         return messages.Refusal(retry=False, reason="MissingImport", message=text)
 
     def _begin(self, job: _Job) -> None:

@@ -124,8 +124,9 @@ class _Init:
         self._send_end, self._read_end = socket.socketpair()
         self._send_end.setblocking(False)
         links = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        kept = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         me = os.getpid()
-        supervise = supervisor.Handles(listener, self._read_end, links[0])
+        supervise = supervisor.Handles(listener, self._read_end, links[0], kept)
         self._supervisor = _Service(
             "supervisor", lambda first: supervisor.run(wanted, supervise, first=first)
         )

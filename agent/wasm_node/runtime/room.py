@@ -25,6 +25,7 @@ def read(wanted: settings.RuntimeSettings, engine: str) -> messages.Room:
         cpu_millis=wanted.cpu_millis or min(_cpu_millis()),
         memory_bytes=wanted.memory_bytes or min(_memory_bytes()),
         pids_max=min(_pids()),
+        address=wanted.address,
     )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from wasm_node.protocol import layout, messages, records, settings
-from wasm_node.runtime import attempts, cache, durable, eventloop, forklink, uids
+from wasm_node.runtime import attempts, cache, durable, eventloop, forklink, listeners, uids
 from wasm_node.runtime.limits import groups
 
 _ON_THEIR_WAY = 16
@@ -47,6 +47,7 @@ class Starts:
         compiled: cache.Cache,
         users: uids.Uids,
         limits: groups.Groups,
+        ports: listeners.Listeners,
         wanted: settings.RuntimeSettings,
         started: Callable[[attempts.Attempt], None],
     ) -> None:
@@ -56,6 +57,7 @@ class Starts:
         self._compiled = compiled
         self._users = users
         self._limits = limits
+        self._ports = ports
         self._wanted = wanted
         self._started = started
         self._jobs: dict[records.AttemptId, _Job] = {}
@@ -75,6 +77,7 @@ class Starts:
                 done(spec)
                 return
             attempt = self._known.new(each)
+            attempt.http = spec.http
             job = self._jobs[each] = _Job(attempt, spec, [done])
             self._compiled.prepare(
                 spec.module_path, spec.module_digest, lambda got: self._prepared(job, got)
@@ -123,6 +126,11 @@ class Starts:
         if isinstance(got, messages.Refusal):
             self._refuse(job, got)
             return
+        about = self._link.about
+        unfit = _unfit(job.spec, got, about.worlds if about else ())
+        if unfit:
+            self._refuse(job, _refusal(f"cannot start {job.attempt.id}: {unfit}"))
+            return
         job.artifact = got
         self._queue.append(job)
         self._proceed()
@@ -134,8 +142,10 @@ class Starts:
                 continue
             try:
                 self._send(job)
+            except listeners.PortTaken as error:
+                self._refuse(job, _refusal(str(error), retry=True, reason="PortTaken"))
             except OSError as error:
-                text = f"cannot start {job.attempt.id}: {error}"
+                text = f"cannot start {job.attempt.id}: {error.strerror or error}"
                 self._refuse(job, _refusal(text, retry=True, reason="RunContainerError"))
 
     def _send(self, job: _Job) -> None:
@@ -151,11 +161,13 @@ class Starts:
             "artifact": job.artifact.name,
             "kind": job.artifact.kind,
         }
+        doors = self._ports.open(attempt.id, spec.http) if spec.http else []
         directory = os.open(attempt.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             log = os.open(spec.log_path, flags, 0o640)
         except OSError:
-            os.close(directory)
+            for fd in (directory, *doors):
+                os.close(fd)
             raise
         if self._wanted.agent_uid is not None and os.geteuid() == 0:  # it shows logs to people
             os.fchown(log, self._wanted.agent_uid, self._wanted.agent_uid)
@@ -163,7 +175,7 @@ class Starts:
         job.tries += 1
         self._slots -= 1
         self._loop.watch(news, lambda _events: self._heard(job, news))
-        self._link.order("run", order, (directory, log, writer))
+        self._link.order("run", order, (directory, log, writer, *doors))
 
     def _heard(self, job: _Job, news: int) -> None:
         self._loop.forget(news)
@@ -198,10 +210,26 @@ class Starts:
     def _refuse(self, job: _Job, refusal: messages.Refusal) -> None:
         del self._jobs[job.attempt.id]
         self._limits.remove(job.attempt.id)
+        if job.attempt.http is not None:
+            self._ports.close(job.attempt.id)
         (job.attempt.directory / layout.STOP).unlink(missing_ok=True)
         self._known.drop(job.attempt)
         for done in job.waiting:
             done(refusal)
+
+
+def _unfit(spec: records.ContainerSpec, artifact: cache.Artifact, worlds: tuple[str, ...]) -> str:
+    """Return why a program cannot serve as its spec has it; or nothing."""
+    mode = spec.http.mode if spec.http else ""
+    if artifact.kind == "proxy" and not mode:
+        return "it answers HTTP requests, and its container names no port for that"
+    if mode == "proxy" and artifact.kind != "proxy":
+        return "it does not export wasi:http/incoming-handler"
+    if mode == "wagi" and artifact.kind != "module":
+        return "wagi is for modules of wasi_snapshot_preview1, and it is a component"
+    if mode and not any(each.startswith("wasi:http/") for each in worlds):
+        return "this node cannot serve HTTP: install wasm-node-engine beside wasm-node"
+    return ""
 
 
 def _refusal(

@@ -3,7 +3,8 @@ Stopping attempts: on record first, then patience, then the signal.
 
 Wasm has no signals, so a grace period is only time in which the guest may end
 by itself. Then its worker is told; it saves the output and ends. One that does
-not within a second is killed.
+not within a second is killed. A worker that serves HTTP is told at once, since
+it knows what to do with its grace: answer what it has been asked.
 """
 
 import signal
@@ -27,15 +28,28 @@ class Stops:
         deadline = time.time_ns() + int(grace_s * 1e9)
         if attempt.stop is not None and attempt.stop.deadline_ns <= deadline:
             return
+        if attempt.http is not None:
+            attempt.note_stop(journal.StopNote(deadline, signalled=True))
+            self._drain(attempt)
+            return
         if grace_s > 0:
             attempt.note_stop(journal.StopNote(deadline, signalled=False))
         self._arm(attempt, grace_s, lambda: self._tell(attempt))
 
     def resume(self, attempt: attempts.Attempt) -> None:
         """Go on with a stop that an earlier supervisor began."""
-        if attempt.stop is not None:
+        if attempt.stop is not None and attempt.http is not None:
+            self._drain(attempt)
+        elif attempt.stop is not None:
             left_s = (attempt.stop.deadline_ns - time.time_ns()) / 1e9
             self._arm(attempt, left_s, lambda: self._tell(attempt))
+
+    def _drain(self, attempt: attempts.Attempt) -> None:
+        # It ends by itself once it has answered what it was asked.
+        assert attempt.stop is not None  # noqa: S101  # noted by the callers
+        attempt.send_signal(signal.SIGTERM)
+        left_s = (attempt.stop.deadline_ns - time.time_ns()) / 1e9
+        self._arm(attempt, left_s, lambda: attempt.send_signal(signal.SIGKILL))
 
     def over(self, attempt: attempts.Attempt) -> None:
         """Give up on an attempt that has ended."""

@@ -21,6 +21,7 @@ from wasm_node.runtime import (
     endings,
     eventloop,
     forklink,
+    listeners,
     room,
     server,
     starts,
@@ -41,6 +42,7 @@ class Handles:
     listener: socket.socket
     endings: socket.socket
     forks: socket.socket
+    kept: tuple[socket.socket, socket.socket]
 
 
 def run(wanted: settings.RuntimeSettings, handles: Handles, *, first: bool) -> None:
@@ -64,6 +66,7 @@ class _Supervisor:
             self._loop, self._link, wanted.state / "compiled", self._users.compiler()
         )
         self._stops = stops.Stops(self._loop)
+        self._listeners = listeners.Listeners(wanted, handles.kept)
         self._starts = starts.Starts(
             self._loop,
             self._link,
@@ -71,6 +74,7 @@ class _Supervisor:
             self._cache,
             self._users,
             self._limits,
+            self._listeners,
             wanted,
             self._started,
         )
@@ -96,6 +100,7 @@ class _Supervisor:
             self._ended(each, None)
         for each in self._known.unfinished():
             self._stops.resume(each)
+        self._listeners.adopt({x.id: x.http for x in self._known.unfinished() if x.http})
 
     def _gone(self) -> list[attempts.Attempt]:
         running = (x for x in self._known.unfinished() if x.phase is attempts.Phase.RUNNING)
@@ -164,6 +169,8 @@ class _Supervisor:
         self._known.ends(attempt, how)
         self._stops.over(attempt)
         self._limits.remove(attempt.id)
+        if attempt.http is not None:
+            self._listeners.close(attempt.id)
         self._tell(attempt)
         self._starts.settle(attempt)
 
@@ -230,6 +237,8 @@ class _Supervisor:
         attempt = self._known.get(each)
         if attempt is None or attempt.phase is attempts.Phase.ENDED:
             return
+        if attempt.stop_grace_s() == 0.0:
+            grace_s = 0.0
         if attempt.phase is attempts.Phase.RUNNING:
             self._stops.stop(attempt, grace_s)
         elif self._starts.withdraw(attempt):
@@ -249,8 +258,9 @@ class _Supervisor:
     def _end(self, _signals: bytes) -> None:
         again, self._ending = self._ending, True
         for each in self._known.unfinished():  # told twice: at once
-            grace_s = 0.0 if again else each.stop_grace_s(self._wanted.shutdown_grace_s)
-            self._stop(each.id, grace_s)
+            most = 0.0 if again else self._wanted.shutdown_grace_s
+            worth = each.stop_grace_s()
+            self._stop(each.id, most if worth is None else min(most, worth))
         if not again:
             self._end_if_idle()
 
@@ -274,6 +284,6 @@ def _answer(
         case messages.Fact():
             client.send(messages.done(seq, {"fact": got.to_message()}))
         case cache.Artifact():
-            client.send(messages.done(seq))
+            client.send(messages.done(seq, {"kind": got.kind}))
         case never:
             assert_never(never)

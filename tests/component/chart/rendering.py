@@ -11,7 +11,6 @@ import yaml
 from e2e.cluster import binaries
 
 CHART = Path(__file__).parents[3] / "charts/wasm-node"
-KUBERNETES = "1.37.2"
 EVERYTHING: Mapping[str, Any] = {
     "networkPolicy": {"enabled": True},
     "metrics": {name: {"enabled": True} for name in ("podMonitor", "rules", "dashboard")},
@@ -44,7 +43,7 @@ def rendered(
     namespace: str = "wasm-node",
 ) -> list[Object]:
     """Return all objects of a release, hooks too."""
-    where = (f"--namespace={namespace}", f"--kube-version={KUBERNETES}")
+    where = (f"--namespace={namespace}", f"--kube-version={binaries.kubernetes()}")
     text = helm("template", release, CHART, *where, values=values or {})
     return [each for each in yaml.safe_load_all(text) if each]
 

@@ -12,14 +12,16 @@ import pytest
 from tests.fakes import cluster
 from tests.fakes.containers import FakeContainers
 from tests.fakes.log_store import FakeLogStore
+from tests.fakes.prober import FakeProber
 from tests.fakes.puller import FakePuller
+from tests.fakes.workers import FakeWorkers
 from wasm_node.agent import engine, statedir
 from wasm_node.agent.asynckit import clock
 from wasm_node.agent.files import localpods, manifests
-from wasm_node.agent.model import desired, environment, ids, image, parsing
-from wasm_node.protocol import records
+from wasm_node.agent.model import desired, ids, image, parsing, probe
+from wasm_node.protocol import layout, records
 
-PLACE = environment.Place("wasm-a", "10.0.0.1", "10.0.0.2")
+PLACE = engine.Place("wasm-a", "10.0.0.1")
 HELLO = image.Image(
     "hello:1", "r/hello@sha256:1", "A", 9, Path("/hello.wasm"), ids.Digest("sha256:1"), None
 )
@@ -50,6 +52,8 @@ class Bed:
         self.puller = FakePuller({"hello:1": HELLO})
         self.containers = FakeContainers()
         self.logs = FakeLogStore()
+        self.prober = FakeProber()
+        self.workers = FakeWorkers()
         self.ended: list[records.AttemptId] = []
         self.directory = statedir.StateDir(
             directory / "state", directory / "run", directory / "logs"
@@ -70,6 +74,8 @@ class Bed:
             puller=self.puller,
             containers=self.containers,
             logs=self.logs,
+            prober=self.prober,
+            workers=self.workers,
             clock=clock.SystemClock(),
             progress=lambda *_: None,
             ended=lambda _, which: self.ended.append(which),
@@ -289,3 +295,39 @@ async def test_a_bug_with_one_pod_is_that_pods(bed: Bed) -> None:
         await bed.until(lambda: "message" in bed.container("broken").get("state", {})["waiting"])
 
     assert bed.container("broken")["state"]["waiting"]["reason"] == "InternalError"
+
+
+def _probed(**probes: Any) -> desired.DesiredPod:
+    container = {"name": "main", "image": "hello:1", "ports": [{"containerPort": 8080}]}
+    return pod(restartPolicy="Always", containers=[container | probes])
+
+
+async def test_readiness_is_what_its_probe_says(bed: Bed) -> None:
+    """Asked at the pod's port, by its own socket; its worker is told, too."""
+    bed.prober.gate.clear()
+    bed.apply(_probed(readinessProbe={"tcpSocket": {"port": 8080}, "periodSeconds": 1}))
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("started"))
+        before = bed.container()["ready"]
+        bed.prober.gate.set()
+        await bed.until(lambda: bed.container()["ready"])
+        await bed.until(lambda: (attempt(), True) in bed.workers.told)
+
+    at = bed.prober.asked[0][1]
+    socket = layout.guest_socket(bed.directory.run, attempt())
+    assert (False, "10.0.0.1", 8080, socket) == (before, at.host, at.port, at.socket)
+
+
+async def test_a_failed_liveness_probe_is_a_restart(bed: Bed) -> None:
+    """It is stopped with the probe's grace, and the next attempt begins."""
+    liveness = {"tcpSocket": {"port": 9}, "failureThreshold": 1, "periodSeconds": 1}
+    bed.prober.outcomes[9] = probe.Failed("refused")
+    bed.apply(_probed(livenessProbe=liveness | {"terminationGracePeriodSeconds": 2}))
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("restartCount") == 1)
+
+    ended = bed.container()["lastState"]["terminated"]
+    assert 143 == ended["exitCode"]
+    assert (attempt(), 2.0) == bed.containers.stops[0]
+    assert ["Unhealthy", "Killing"] == bed.events.reasons()[3:5]
+    assert bed.prober.asked[0][1].socket is None  # it is no port of the container's

@@ -48,7 +48,7 @@ class Bed:
             self.wanted,
             self.seen,
             self.sink,
-            status.Addresses("10.0.0.1", "10.0.0.2"),
+            lambda: status.Addresses("10.0.0.1", "10.0.0.2"),
             self.clock,
         )
 

@@ -104,8 +104,15 @@ def test_a_wrong_shape_says_where() -> None:
         ({"hostNetwork": False, "initContainers": [], "os": None}, []),
         ({"hostNetwork": True}, ["spec.hostNetwork"]),
         ({"initContainers": [{"name": "i"}]}, ["spec.initContainers"]),
-        ({"containers": [{"name": "m", "readinessProbe": {"tcpSocket": {}}}]},
-         ["spec.containers[m].readinessProbe"]),
+        ({"containers": [{"name": "m", "readinessProbe": {"exec": {"command": ["x"]}}}]},
+         ["spec.containers[m].readinessProbe.exec"]),
+        ({"containers": [{"name": "m", "livenessProbe": {"grpc": {"port": 1}}}]},
+         ["spec.containers[m].livenessProbe.grpc"]),
+        ({"containers": [{"name": "m", "startupProbe": {
+            "httpGet": {"port": 1, "protocol": "HTTP2"}}}]},
+         ["spec.containers[m].startupProbe.httpGet.protocol"]),
+        ({"containers": [{"name": "m", "startupProbe": {
+            "httpGet": {"port": 1, "protocol": "HTTP1"}}}]}, []),
         ({"containers": [{"name": "m", "ports": [{"containerPort": 1, "hostPort": 2}]}]},
          ["spec.containers[m].ports.hostPort"]),
         ({"containers": [{"name": "m", "securityContext": {"privileged": True}}]},

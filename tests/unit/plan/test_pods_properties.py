@@ -1,16 +1,19 @@
 """Properties of planning that hold in every situation, however odd."""
 
+import dataclasses
 import random
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wasm_node.agent.model import actions, desired, ids, image, observed, parsing
+from wasm_node.agent.model import actions, desired, ids, image, observed, parsing, probe
 from wasm_node.agent.plan import adopt, pods, restarts
 from wasm_node.protocol import records
 
 NOW = 1_800_000_000.0
+CHECK = {"tcpSocket": {"port": 80}}
+MAIN = {"name": "main", "image": "x", "startupProbe": CHECK, "livenessProbe": CHECK}
 POLICIES = st.sampled_from(["Always", "OnFailure", "Never"])
 HERE = observed.ImageHere(
     "r/x@sha256:1",
@@ -54,6 +57,7 @@ CONTAINERS = st.builds(
     backoff_s=st.sampled_from([0.0, 10.0, 20.0, 300.0]),
     image=st.sampled_from([None, HERE]),
     failing=FAILING,
+    verdicts=st.dictionaries(st.sampled_from(probe.Kind), st.booleans()),
 )
 
 
@@ -61,7 +65,7 @@ def _wanted(policy: str, *, deleting: bool = False) -> desired.DesiredPod:
     pod = parsing.pod(
         {
             "metadata": {"name": "p", "uid": "u1"},
-            "spec": {"containers": [{"name": "main", "image": "x"}], "restartPolicy": policy},
+            "spec": {"containers": [MAIN], "restartPolicy": policy},
         }
     )
     return pod.ending(30.0) if deleting else pod
@@ -92,6 +96,8 @@ def test_acting_settles(policy: str, container: observed.ObservedContainer) -> N
                 case actions.StartContainer(attempt=attempt):
                     running = observed.Running(records.AttemptId("u1", "main", attempt), 8, now)
                     container = adopt.started(container, running)
+                case actions.StopContainer(attempt=stopped):
+                    container = adopt.apply(container, _ended(stopped.attempt, 143, 1, 0))
                 case actions.LookAgain(at=at):
                     assert at > now
                     now = at
@@ -103,10 +109,20 @@ def test_acting_settles(policy: str, container: observed.ObservedContainer) -> N
 def _with(
     container: observed.ObservedContainer, *, image: observed.ImageHere
 ) -> observed.ObservedContainer:
-    return observed.ObservedContainer(
-        container.current, container.last, container.image_id, container.backoff_s, image,
-        container.failing,
-    )  # fmt: skip
+    return dataclasses.replace(container, image=image)
+
+
+@given(policy=POLICIES, container=CONTAINERS)
+def test_only_what_is_unhealthy_is_stopped(
+    policy: str, container: observed.ObservedContainer
+) -> None:
+    """What should run is stopped for a failed probe, or not at all."""
+    made = pods.plan(_wanted(policy), observed.ObservedPod(NOW, {"main": container}), now=NOW)
+    stops = [each for each in made if isinstance(each, actions.StopContainer)]
+    fails = {kind for kind, passing in container.verdicts.items() if not passing}
+    fatal = isinstance(container.current, observed.Running) and fails - {probe.Kind.READINESS}
+
+    assert bool(fatal) == bool(stops)
 
 
 @given(policy=POLICIES, container=CONTAINERS)

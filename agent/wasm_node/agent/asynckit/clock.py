@@ -11,6 +11,10 @@ class SystemClock:
         """Return unix time in seconds."""
         return time.time_ns() / 1e9
 
+    def monotonic(self) -> float:
+        """Return seconds of a time that is never set."""
+        return time.monotonic()
+
     async def sleep(self, seconds: float) -> None:
         """Return after so many seconds."""
         await asyncio.sleep(seconds)

@@ -32,15 +32,16 @@ class RuntimeContainers:
     def __init__(self, state: Path, socket: Path) -> None:
         self._state = state
         self._socket = socket
-        self._prepared: set[ids.Digest] = set()
+        self._prepared: dict[ids.Digest, bool] = {}
         self._answered: dict[records.AttemptId, observed.Running] = {}
         self._room: messages.Room | None = None
 
-    async def prepare(self, program: image.Program) -> None:
+    async def prepare(self, program: image.Program) -> bool:
         """Compile the program, however long it takes; a start does it, too."""
         if program.digest not in self._prepared:
-            await self._ask(messages.Prepare(str(program.path), program.digest))
-            self._prepared.add(program.digest)
+            result = await self._ask(messages.Prepare(str(program.path), program.digest))
+            self._prepared[program.digest] = result["kind"] == "proxy"
+        return self._prepared[program.digest]
 
     async def start(self, spec: records.ContainerSpec) -> observed.Running:
         """Write the spec down and have it run."""

@@ -16,8 +16,12 @@ from wasm_node.protocol import messages
 _TASK_LIMITS = ("/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max")
 
 
-def read(state: Path, room: messages.Room | None) -> host.Figures:
-    """Read all figures now; `state` says which file system counts."""
+def read(state: Path, room: messages.Room | None, known_as: str) -> host.Figures:
+    """
+    Read all figures now; `state` says which file system counts.
+
+    A host without a machine-id, such as a container, is `known_as` that.
+    """
     disk = shutil.disk_usage(state)
     return host.Figures(
         room=room,
@@ -28,7 +32,7 @@ def read(state: Path, room: messages.Room | None) -> host.Figures:
         disk_free_bytes=disk.free,
         kernel=platform.release(),
         os_image=_os_image(),
-        machine_id=_text(Path("/etc/machine-id")),
+        machine_id=_text(Path("/etc/machine-id")) or known_as,
         boot_id=_text(Path("/proc/sys/kernel/random/boot_id")),
         address=_address(),
     )

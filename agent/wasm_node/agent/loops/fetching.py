@@ -45,18 +45,19 @@ class Fetcher:
         """
         found = await self._image(pod, wanted)
         program = self._puller.program(found, wanted.command, wanted.args)
-        await self._compile(pod, wanted, program)
-        return observed.ImageHere(found.image_id, program, found)
+        serves = await self._compile(pod, wanted, program)
+        return observed.ImageHere(found.image_id, program, found, serves)
 
     async def _compile(
         self, pod: ids.PodRef, wanted: desired.DesiredContainer, program: image.Program
-    ) -> None:
+    ) -> bool:
         """Compile, and say so where it takes long."""
         with errors.unwrapped():
             async with asyncio.TaskGroup() as group:
                 telling = group.create_task(self._tell_compiling(pod, wanted))
-                await self._containers.prepare(program)
+                serves = await self._containers.prepare(program)
                 telling.cancel()
+        return serves
 
     async def _tell_compiling(self, pod: ids.PodRef, wanted: desired.DesiredContainer) -> None:
         await self._clock.sleep(_LONG_S)

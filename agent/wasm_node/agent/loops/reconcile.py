@@ -116,9 +116,8 @@ class Reconciler:
                 self._fetch(pod, pod.container(container))
             case actions.StartContainer():
                 await self._start(pod, pod.container(action.container), action)
-            case actions.StopContainer(attempt, grace_s):
-                said = f"Stopping container {attempt.container}"
-                self._emit(pod, actions.Event("Killing", said, container=attempt.container))
+            case actions.StopContainer(attempt, grace_s, why):
+                self._emit(pod, actions.Event("Killing", why, container=attempt.container))
                 await self._hands.containers.stop(attempt, grace_s=grace_s)
             case actions.ForgetPod():
                 await self._hands.ender.end(pod)

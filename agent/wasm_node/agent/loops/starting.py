@@ -6,11 +6,11 @@ say where the log goes, ask the runtime.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from wasm_node.agent import errors, interfaces
 from wasm_node.agent.model import desired, environment, image, observed
-from wasm_node.agent.plan import node, pods
+from wasm_node.agent.plan import node, pods, serving
 from wasm_node.protocol import records
 
 _ASK_S = 10.0
@@ -25,7 +25,7 @@ class Starter:
         puller: interfaces.Puller,
         containers: interfaces.Containers,
         logs: interfaces.LogStore,
-        place: environment.Place,
+        place: Callable[[], environment.Place],
     ) -> None:
         self._source = source
         self._puller = puller
@@ -47,7 +47,8 @@ class Starter:
             NodeError: with the reason for `state.waiting`.
         """
         env = await self._environment(pod, wanted, here)
-        program = await self._program(wanted, here, dict(env))
+        program, serves = await self._program(wanted, here, dict(env))
+        http = serving.http(pod, wanted, serves=serves)
         log = await asyncio.to_thread(self._logs.path, pod.ref, wanted.name, attempt)
         tree = here.found.tree
         spec = records.ContainerSpec(
@@ -62,7 +63,8 @@ class Starter:
             log_path=str(log),
             memory_limit_bytes=wanted.memory_limit_bytes,
             cpu_limit_millis=wanted.cpu_limit_millis,
-            stop_grace_s=pods.stop_grace(pod),
+            stop_grace_s=None if http else pods.stop_grace(pod),
+            http=http,
         )
         return await self._containers.start(spec)
 
@@ -84,14 +86,14 @@ class Starter:
             text = "cannot start a container: the runtime has not been heard of"
             raise errors.Retryable(text, reason="RuntimeUnavailable")
         allocatable = node.allocatable(room)
-        return environment.resolve(pod, wanted, objects, self._place, allocatable, here.found.env)
+        return environment.resolve(pod, wanted, objects, self._place(), allocatable, here.found.env)
 
     async def _program(
         self, wanted: desired.DesiredContainer, here: observed.ImageHere, env: Mapping[str, str]
-    ) -> image.Program:
+    ) -> tuple[image.Program, bool]:
         command = [environment.expand(each, env) for each in wanted.command]
         args = [environment.expand(each, env) for each in wanted.args]
         program = self._puller.program(here.found, command, args)
-        if program.digest != here.program.digest:  # an expanded command[0] may be another file
-            await self._containers.prepare(program)
-        return program
+        if program.digest == here.program.digest:
+            return program, here.serves
+        return program, await self._containers.prepare(program)  # command[0] was expanded

@@ -10,6 +10,7 @@ to restore it (as the kubelet's status manager does, `needsReconcile`).
 """
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from wasm_node.agent import errors, interfaces
@@ -39,7 +40,7 @@ class StatusWriter:
         wanted: pods.DesiredStore,
         seen: pods.ObservedStore,
         sink: interfaces.StatusSink,
-        addresses: planning.Addresses,
+        addresses: Callable[[], planning.Addresses],
         clock: interfaces.Clock,
     ) -> None:
         self._wanted = wanted
@@ -84,7 +85,7 @@ class StatusWriter:
         made = planning.status(
             wanted,
             seen,
-            self._addresses,
+            self._addresses(),
             previous=self._conditions.get(uid, wanted.status.conditions),
             now=self._clock.now(),
         )

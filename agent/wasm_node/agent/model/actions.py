@@ -53,10 +53,18 @@ class StartContainer:
 
 @dataclasses.dataclass(frozen=True)
 class StopContainer:
-    """Have a running attempt end within `grace_s`."""
+    """
+    Have a running attempt end.
+
+    Attributes:
+        attempt: which.
+        grace_s: seconds until it is killed.
+        why: for people.
+    """
 
     attempt: records.AttemptId
     grace_s: float
+    why: str
 
 
 @dataclasses.dataclass(frozen=True)

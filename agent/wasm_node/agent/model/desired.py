@@ -9,7 +9,7 @@ import dataclasses
 import enum
 from typing import Self, TypeAlias
 
-from wasm_node.agent.model import ids, manifest
+from wasm_node.agent.model import ids, manifest, probe, serving
 
 
 class RestartPolicy(enum.StrEnum):
@@ -89,6 +89,13 @@ class DesiredContainer:
     memory_limit_bytes: int | None
     cpu_limit_millis: int | None
     resources: manifest.Resources
+    ports: tuple[manifest.Port, ...] = ()
+    probes: tuple[probe.Probe, ...] = ()
+
+    def tcp_ports(self) -> tuple[int, ...]:
+        """Return the numbers of its TCP ports, in order, each once."""
+        found = (each.container_port for each in self.ports if each.protocol == "TCP")
+        return tuple(dict.fromkeys(found))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +128,8 @@ class DesiredPod:
         metadata: for downward fields.
         service_account: likewise.
         status: what the API server held when this was decoded.
+        http: how its containers serve HTTP, if they do.
+        readiness_gates: conditions that have to be True as well.
         gone: its object is no more; there is nothing to report to.
     """
 
@@ -136,6 +145,8 @@ class DesiredPod:
     metadata: manifest.Metadata
     service_account: str
     status: manifest.StatusSeen
+    http: serving.Serving = serving.USUAL
+    readiness_gates: tuple[str, ...] = ()
     gone: bool = False
 
     def container(self, name: str) -> DesiredContainer:

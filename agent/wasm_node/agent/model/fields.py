@@ -65,6 +65,31 @@ _LATER = "not supported by this version of wasm-node: remove it, or run the pod 
 _HOST = "a wasm guest has no way to use the host's namespaces: remove it"
 _NETLESS = _meaningless("a guest opens no sockets in this version")
 
+
+def _probe(name: str) -> Mapping[str, Fate]:
+    """Give the rows of one kind of probe: all three have the same fields."""
+    other = "only httpGet and tcpSocket are supported by this version: use one of them"
+    http = ("host", "httpHeaders", "path", "port", "scheme")
+    honoured = (
+        *(f"httpGet.{each}" for each in http),
+        "failureThreshold",
+        "initialDelaySeconds",
+        "periodSeconds",
+        "successThreshold",
+        "tcpSocket",
+        "terminationGracePeriodSeconds",
+        "timeoutSeconds",
+    )
+    return {
+        name: _INSIDE,
+        f"{name}.exec": _refused(other),
+        f"{name}.grpc": _refused(other),
+        f"{name}.httpGet": _INSIDE,
+        f"{name}.httpGet.protocol": _refused("only HTTP1 is spoken: remove it", "HTTP1"),
+        **{f"{name}.{each}": _honoured() for each in honoured},
+    }
+
+
 POD: Mapping[str, Fate] = {
     "activeDeadlineSeconds": _refused(_LATER),
     "affinity": _SCHEDULER,
@@ -91,7 +116,7 @@ POD: Mapping[str, Fate] = {
     "preemptionPolicy": _SCHEDULER,
     "priority": _SCHEDULER,
     "priorityClassName": _SCHEDULER,
-    "readinessGates": _refused(_LATER),
+    "readinessGates": _honoured(),
     "resourceClaims": _refused(_LATER),
     "resources": _refused(_LATER),
     "restartPolicy": _honoured(),
@@ -144,15 +169,15 @@ CONTAINER: Mapping[str, Fate] = {
     "image": _honoured(),
     "imagePullPolicy": _honoured(),
     "lifecycle": _refused(_LATER),
-    "livenessProbe": _refused(_LATER),
+    **_probe("livenessProbe"),
     "name": _honoured(),
     "ports": _INSIDE,
-    "ports.containerPort": _NETLESS,
-    "ports.hostIP": _NETLESS,
+    "ports.containerPort": _honoured("TCP, for a program that serves HTTP"),
+    "ports.hostIP": _meaningless("only with a hostPort"),
     "ports.hostPort": _refused(_LATER, 0),
-    "ports.name": _NETLESS,
-    "ports.protocol": _NETLESS,
-    "readinessProbe": _refused(_LATER),
+    "ports.name": _honoured("by Services and probes"),
+    "ports.protocol": _honoured("TCP is served"),
+    **_probe("readinessProbe"),
     "resizePolicy": _meaningless("limits are not resized in place by this version"),
     "resources": _INSIDE,
     "resources.claims": _refused(_LATER),
@@ -173,7 +198,7 @@ CONTAINER: Mapping[str, Fate] = {
     "securityContext.seLinuxOptions": _STRICTER,
     "securityContext.seccompProfile": _STRICTER,
     "securityContext.windowsOptions": _refused("this is not a Windows node: remove it"),
-    "startupProbe": _refused(_LATER),
+    **_probe("startupProbe"),
     "stdin": _refused(_LATER),
     "stdinOnce": _refused(_LATER),
     "terminationMessagePath": _meaningless("the message tells the ending in words instead"),

@@ -75,6 +75,51 @@ class Resources(_Part, frozen=True):
     requests: dict[str, str | int | float] = {}
 
 
+class Port(_Part, frozen=True):
+    """One of `ports`."""
+
+    container_port: int
+    name: str = ""
+    protocol: str = "TCP"
+
+
+class Header(_Part, frozen=True):
+    """One of `httpHeaders`."""
+
+    name: str
+    value: str = ""
+
+
+class HttpGet(_Part, frozen=True):
+    """`httpGet`."""
+
+    port: int | str
+    host: str = ""
+    path: str = ""
+    scheme: str = "HTTP"
+    http_headers: tuple[Header, ...] = ()
+
+
+class TcpSocket(_Part, frozen=True):
+    """`tcpSocket`."""
+
+    port: int | str
+    host: str = ""
+
+
+class Probe(_Part, frozen=True):
+    """`startupProbe`, `readinessProbe`, `livenessProbe`; the API's defaults."""
+
+    http_get: HttpGet | None = None
+    tcp_socket: TcpSocket | None = None
+    initial_delay_seconds: int = 0
+    period_seconds: int = 10
+    timeout_seconds: int = 1
+    success_threshold: int = 1
+    failure_threshold: int = 3
+    termination_grace_period_seconds: int | None = None
+
+
 class Container(_Part, frozen=True):
     """One of `spec.containers`."""
 
@@ -87,6 +132,16 @@ class Container(_Part, frozen=True):
     env: tuple[EnvVar, ...] = ()
     env_from: tuple[EnvFrom, ...] = ()
     resources: Resources = Resources()
+    ports: tuple[Port, ...] = ()
+    startup_probe: Probe | None = None
+    readiness_probe: Probe | None = None
+    liveness_probe: Probe | None = None
+
+
+class ReadinessGate(_Part, frozen=True):
+    """One of `spec.readinessGates`."""
+
+    condition_type: str
 
 
 class PodSpec(_Part, frozen=True):
@@ -97,6 +152,15 @@ class PodSpec(_Part, frozen=True):
     restart_policy: str = "Always"
     termination_grace_period_seconds: int | None = None
     service_account_name: str = ""
+    readiness_gates: tuple[ReadinessGate, ...] = ()
+
+
+class Owner(_Part, frozen=True):
+    """One of `metadata.ownerReferences`."""
+
+    kind: str
+    name: str
+    controller: bool = False
 
 
 class Metadata(_Part, frozen=True):
@@ -108,6 +172,7 @@ class Metadata(_Part, frozen=True):
     generation: int = 0
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
+    owner_references: tuple[Owner, ...] = ()
     deletion_timestamp: str | None = None
     deletion_grace_period_seconds: int | None = None
 
@@ -124,12 +189,22 @@ class Condition(_Part, frozen=True):
     observed_generation: int | None = None
 
 
+class ContainerSeen(_Part, frozen=True):
+    """One of `status.containerStatuses`: what we last said of it."""
+
+    name: str
+    container_id: str = msgspec.field(name="containerID", default="")
+    ready: bool = False
+    started: bool | None = None
+
+
 class StatusSeen(_Part, frozen=True):
     """What the API server holds of `status`: the parts we carry on from."""
 
     phase: str = ""
     start_time: str | None = None
     conditions: tuple[Condition, ...] = ()
+    container_statuses: tuple[ContainerSeen, ...] = ()
 
 
 class Pod(_Part, frozen=True):

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from wasm_node.agent.model import image
+from wasm_node.agent.model import image, probe
 from wasm_node.protocol import records
 
 
@@ -68,11 +68,20 @@ def facts(news: News) -> Sequence[Fact]:
 
 @dataclasses.dataclass(frozen=True)
 class ImageHere:
-    """The image is in the store, its program found and compiled."""
+    """
+    The image is in the store, its program found and compiled.
+
+    Attributes:
+        image_id: for `status.imageID`.
+        program: what is to run.
+        found: the whole image.
+        serves: the program answers HTTP requests instead of being run.
+    """
 
     image_id: str
     program: image.Program
     found: image.Image
+    serves: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +114,8 @@ class ObservedContainer:
         backoff_s: what the attempt after the newest one waits.
         image: None until pulled for the next attempt.
         failing: why the next attempt has not begun.
+        verdicts: of the newest attempt's probes; True is passing, and what
+            has no verdict yet is absent.
     """
 
     current: Fact | None = None
@@ -113,6 +124,7 @@ class ObservedContainer:
     backoff_s: float = 0.0
     image: ImageHere | None = None
     failing: Failing | None = None
+    verdicts: Mapping[probe.Kind, bool] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

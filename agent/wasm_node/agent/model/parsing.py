@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from wasm_node.agent import errors
-from wasm_node.agent.model import desired, fields, ids, manifest, quantity
+from wasm_node.agent.model import desired, fields, ids, manifest, probe, quantity, serving
 
 _TERMINAL = ("Succeeded", "Failed")
 _DEFAULT_GRACE_S = 30.0
@@ -34,6 +34,7 @@ def _pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
     read = msgspec.convert(raw, manifest.Pod, strict=False)
     meta, spec = read.metadata, read.spec
     restart = desired.RestartPolicy(spec.restart_policy)
+    served, unreadable = _serving(meta.annotations)
     return desired.DesiredPod(
         ref=ids.PodRef(meta.namespace, meta.name, ids.pod_uid(meta.uid)),
         generation=meta.generation,
@@ -42,12 +43,24 @@ def _pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
         deleting=meta.deletion_timestamp is not None,
         grace_s=_grace(meta, spec),
         finished=read.status.phase in _TERMINAL,
-        refusals=fields.refusals(raw["spec"]),
+        refusals=(*fields.refusals(raw["spec"]), *unreadable),
         qos_class=qos_class(spec.containers),
         metadata=meta,
         service_account=spec.service_account_name,
         status=read.status,
+        http=served,
+        readiness_gates=tuple(each.condition_type for each in spec.readiness_gates),
     )
+
+
+def _serving(
+    annotations: Mapping[str, str],
+) -> tuple[serving.Serving, tuple[desired.Refusal, ...]]:
+    try:
+        return serving.parse(annotations), ()
+    except ValueError as error:
+        name, _, why = str(error).partition(": ")
+        return serving.USUAL, (desired.Refusal(f"metadata.annotations[{name}]", why),)
 
 
 def qos_class(containers: tuple[manifest.Container, ...]) -> str:
@@ -94,6 +107,8 @@ def _container(
         memory_limit_bytes=None if memory is None else quantity.ceiling(memory),
         cpu_limit_millis=None if cpu is None else quantity.millis(cpu),
         resources=read.resources,
+        ports=read.ports,
+        probes=probe.of(read),
     )
 
 

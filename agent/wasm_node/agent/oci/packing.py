@@ -91,9 +91,11 @@ def save(artifact: Artifact, to: Path) -> None:
             tar.addfile(member, io.BytesIO(content))
 
 
-def push(artifact: Artifact, to: Reference) -> None:
+def push(artifact: Artifact, to: Reference, *, plain_http: bool = False) -> None:
     """
-    Push to a registry under a tag; plainly on loopback, else over HTTPS.
+    Push to a registry under a tag, over HTTPS.
+
+    `plain_http`: it talks no TLS; one on loopback is never asked for that.
 
     Raises:
         BadInput: the reference has a digest.
@@ -106,7 +108,7 @@ def push(artifact: Artifact, to: Reference) -> None:
         raise errors.BadInput(
             f"cannot push to {to.text}: name a tag, not a digest", reason="InvalidImageName"
         )
-    client = oras.client.OrasClient(insecure=to.loopback)
+    client = oras.client.OrasClient(insecure=plain_http or to.loopback)
     client.session.request = functools.partial(client.session.request, timeout=_TIMEOUTS_S)
     # NB: its own retries sleep 50 s before a person hears that nobody is there.
     once = type(client).do_request.__wrapped__

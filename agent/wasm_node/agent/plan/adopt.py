@@ -18,7 +18,7 @@ def apply(seen: observed.ObservedContainer, fact: observed.Fact) -> observed.Obs
     current = seen.current
     if current is None or fact.id.attempt > current.id.attempt:
         last = current if isinstance(current, observed.Ended) else seen.last
-        return dataclasses.replace(seen, current=fact, last=last)
+        return dataclasses.replace(seen, current=fact, last=last, verdicts={})
     if fact.id.attempt == current.id.attempt:
         over = isinstance(current, observed.Ended)  # an end is final
         return seen if over else dataclasses.replace(seen, current=fact)

@@ -11,7 +11,7 @@ plan may count on an earlier one having succeeded.
 from collections.abc import Iterator
 
 from wasm_node.agent.model import actions, desired, observed
-from wasm_node.agent.plan import restarts
+from wasm_node.agent.plan import probes, restarts
 
 
 def plan(
@@ -30,12 +30,12 @@ def plan(
         return list(_stop_all(wanted, seen))
     if wanted.refusals:
         return []
-    return [act for each in wanted.containers for act in _bring_up(each, seen, now)]
+    return [act for each in wanted.containers for act in _keep_up(wanted, each, seen, now)]
 
 
 def stop_grace(wanted: desired.DesiredPod) -> float:
     """
-    Return how many seconds a guest gets to end by itself.
+    Return how many seconds a command gets to end by itself.
 
     Wasm has no signals: a guest cannot notice that it should end. One that
     would run for ever (restartPolicy Always) gains nothing by waiting; one
@@ -44,13 +44,42 @@ def stop_grace(wanted: desired.DesiredPod) -> float:
     return 0.0 if wanted.restart_policy is desired.RestartPolicy.ALWAYS else wanted.grace_s
 
 
-def _bring_up(
-    wanted: desired.DesiredContainer, seen: observed.ObservedPod, now: float
+def _keep_up(
+    pod: desired.DesiredPod,
+    wanted: desired.DesiredContainer,
+    seen: observed.ObservedPod,
+    now: float,
 ) -> Iterator[actions.Action]:
     container = seen.container(wanted.name)
-    start = restarts.next_start(wanted.restart, container)
-    if start is None:
+    if isinstance(container.current, observed.Running):
+        yield from _keep_healthy(pod, wanted, container, container.current)
+    elif start := restarts.next_start(wanted.restart, container):
+        yield from _bring_up(wanted, container, start, now)
+
+
+def _keep_healthy(
+    pod: desired.DesiredPod,
+    wanted: desired.DesiredContainer,
+    seen: observed.ObservedContainer,
+    running: observed.Running,
+) -> Iterator[actions.Action]:
+    """As computePodActions and setTerminationGracePeriod."""
+    failing = probes.unhealthy(wanted, seen)
+    if failing is None:
         return
+    why = f"Container {wanted.name} failed {failing.kind.lower()} probe"
+    if wanted.restart is not desired.RestartPolicy.NEVER:
+        why += ", will be restarted"
+    grace_s = pod.grace_s if failing.grace_s is None else failing.grace_s
+    yield actions.StopContainer(running.id, grace_s, why)
+
+
+def _bring_up(
+    wanted: desired.DesiredContainer,
+    container: observed.ObservedContainer,
+    start: restarts.Start,
+    now: float,
+) -> Iterator[actions.Action]:
     due = max(start.at, container.failing.retry_at if container.failing else 0.0)
     if due > now:
         yield actions.LookAgain(due, _back_off(wanted) if start.at > now else None)
@@ -77,7 +106,7 @@ def _stop_all(
 ) -> list[actions.StopContainer]:
     # Containers that a changed manifest no longer names are stopped as well.
     return [
-        actions.StopContainer(each.current.id, stop_grace(wanted))
-        for each in seen.containers.values()
+        actions.StopContainer(each.current.id, wanted.grace_s, f"Stopping container {name}")
+        for name, each in seen.containers.items()
         if isinstance(each.current, observed.Running)
     ]

@@ -12,6 +12,7 @@ import dataclasses
 from typing import assert_never
 
 from wasm_node.agent.model import desired, observed
+from wasm_node.protocol import records
 
 FIRST_BACKOFF_S = 10.0
 MAX_BACKOFF_S = 300.0
@@ -77,7 +78,8 @@ def wants_restart(policy: desired.RestartPolicy, ended: observed.Ended) -> bool:
         case desired.RestartPolicy.ALWAYS:
             return True
         case desired.RestartPolicy.ON_FAILURE:
-            return ended.exit.code != 0
+            # What was told to end has not finished, whatever it says then.
+            return ended.exit.code != 0 or ended.exit.ended_by is records.EndedBy.STOP
         case desired.RestartPolicy.NEVER:
             return False
         case never:

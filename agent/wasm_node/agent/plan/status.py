@@ -8,13 +8,13 @@ time for as long as its status stays the same.
 """
 
 import dataclasses
-from typing import assert_never
+from typing import TypeAlias, assert_never
 
 from wasm_node.agent.model import desired, manifest, observed, podstatus, times
-from wasm_node.agent.plan import restarts
-from wasm_node.protocol import records
+from wasm_node.agent.plan import probes, restarts
 
-RUNTIME_NAME = "wasmtime"
+_Row: TypeAlias = tuple[str, str | None, str | None]
+"""Status, reason and message of a condition."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,11 +52,6 @@ def status(
     )
 
 
-def container_id(attempt: records.AttemptId) -> str:
-    """Return `wasmtime://UID/NAME/ATTEMPT`, unique for all time."""
-    return f"{RUNTIME_NAME}://{attempt}"
-
-
 def _ips(address: str) -> tuple[podstatus.Address, ...]:
     return (podstatus.Address(address),) if address else ()
 
@@ -86,15 +81,14 @@ def _container(
     now: float,
 ) -> podstatus.ContainerStatus:
     seen = pod.container(container.name)
-    running = isinstance(seen.current, observed.Running)
     state, last = _states(wanted, container, seen, now)
     return podstatus.ContainerStatus(
         name=container.name,
         image=container.image,
         image_id=seen.image_id or (seen.image.image_id if seen.image else ""),
-        container_id=container_id(seen.current.id) if seen.current else "",
-        ready=running,
-        started=running,
+        container_id=probes.container_id(seen.current.id) if seen.current else "",
+        ready=probes.is_ready(container, seen, wanted.status),
+        started=probes.is_started(container, seen, wanted.status),
         restart_count=seen.current.id.attempt if seen.current else 0,
         state=state,
         last_state=last,
@@ -151,7 +145,7 @@ def _terminated(ended: observed.Ended) -> podstatus.State:
             message=ended.exit.message,
             started_at=times.rfc3339(ended.started_at),
             finished_at=times.rfc3339(ended.finished_at),
-            container_id=container_id(ended.id),
+            container_id=probes.container_id(ended.id),
         )
     )
 
@@ -163,31 +157,48 @@ def _conditions(
     previous: tuple[manifest.Condition, ...],
     now: float,
 ) -> tuple[manifest.Condition, ...]:
-    unready = [each.name for each in containers if not each.ready]
-    ready: tuple[str, str | None, str | None]
-    if phase == "Succeeded":
-        ready = ("False", "PodCompleted", None)
-    elif phase == "Failed":
-        ready = ("False", "PodFailed", None)
-    elif unready:
-        names = " ".join(unready)
-        ready = ("False", "ContainersNotReady", f"containers with unready status: [{names}]")
-    else:
-        ready = ("True", None, None)
+    containers_ready = _containers_ready(containers, phase)
     over = phase in ("Succeeded", "Failed")
     begun = any(each.container_id for each in containers)
     initialized = ("True", "PodCompleted" if phase == "Succeeded" else None, None)
-    rows: dict[str, tuple[str, str | None, str | None]] = {
+    rows: dict[str, _Row] = {
         "PodReadyToStartContainers": ("True" if begun and not over else "False", None, None),
         "Initialized": initialized,
-        "Ready": ready,
-        "ContainersReady": ready,
+        "Ready": _ready(wanted, containers_ready),
+        "ContainersReady": containers_ready,
         "PodScheduled": ("True", None, None),
     }
     held = {each.type: each for each in previous}
     return tuple(
         _condition(kind, *row, held.get(kind), wanted.generation, now) for kind, row in rows.items()
     )
+
+
+def _containers_ready(containers: tuple[podstatus.ContainerStatus, ...], phase: str) -> _Row:
+    """As GenerateContainersReadyCondition."""
+    if phase == "Succeeded":
+        return "False", "PodCompleted", None
+    if phase == "Failed":
+        return "False", "PodFailed", None
+    unready = " ".join(each.name for each in containers if not each.ready)
+    if unready:
+        return "False", "ContainersNotReady", f"containers with unready status: [{unready}]"
+    return "True", None, None
+
+
+def _ready(wanted: desired.DesiredPod, containers_ready: _Row) -> _Row:
+    """As GeneratePodReadyCondition: the gates count once all containers are."""
+    if containers_ready[0] != "True":
+        return containers_ready
+    held = {each.type: each.status for each in wanted.status.conditions}
+    closed = [
+        f'the status of pod readiness gate "{gate}" is not "True", but {held[gate]}'
+        if gate in held
+        else f'corresponding condition of pod readiness gate "{gate}" does not exist.'
+        for gate in wanted.readiness_gates
+        if held.get(gate) != "True"
+    ]
+    return ("False", "ReadinessGatesNotReady", ", ".join(closed)) if closed else containers_ready
 
 
 def _condition(
