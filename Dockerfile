@@ -5,19 +5,37 @@
 # three quarters of all bytes, bytecode only for what is imported at start.
 #
 #   BASE_IMAGE  any image with Python 3.11 or newer, its venv, and CA
-#               certificates; both stages use the same
+#               certificates; every stage with Python in it uses the same
+#   RUST_IMAGE  any image with cargo, of the version that agent/engine names,
+#               and a C compiler, whose C library is no newer than the base's
 #   PIP_ARGS    more for pip, such as "--no-index --find-links /wheelhouse"
 #   VERSION, REVISION, CREATED  what the labels say
+#
+# The native engine takes a quarter of an hour to build. Where its wheel is
+# at hand, `--build-context engine=DIRECTORY` stands in for that stage.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
+ARG RUST_IMAGE=rust:1.95-slim-bookworm
 
-FROM ${BASE_IMAGE} AS build
+FROM ${BASE_IMAGE} AS tools
 WORKDIR /src
 RUN python3 -m venv /build && python3 -m venv --without-pip /opt/wasm-node
 COPY requirements-image.lock ./
 ARG PIP_ARGS=""
 RUN /build/bin/pip download --quiet --no-cache-dir --require-hashes --only-binary :all: \
       --dest /wheels ${PIP_ARGS} --requirement requirements-image.lock \
- && /build/bin/pip install --quiet --no-index --find-links /wheels hatchling
+ && /build/bin/pip install --quiet --no-index --find-links /wheels hatchling maturin
+
+FROM ${RUST_IMAGE} AS engine-build
+WORKDIR /src
+COPY --from=tools /build/bin/maturin /usr/local/bin/
+COPY agent/engine ./
+RUN maturin build --release --locked --quiet --out /wheel
+
+# The wheel alone, so that a directory of nothing else can stand in.
+FROM scratch AS engine
+COPY --from=engine-build /wheel/ /
+
+FROM tools AS build
 # Dependencies before sources: their layer changes with the lock file only.
 COPY pyproject.toml ./
 RUN python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' > dependencies \
@@ -26,7 +44,8 @@ RUN python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb")
  && /opt/wasm-node/bin/python -m compileall -q -x /kubernetes/ /opt/wasm-node/lib \
  && /opt/wasm-node/bin/python -c 'import kubernetes.aio.client, kubernetes.aio.config'
 COPY README.md LICENSE ./
-COPY agent agent
+COPY agent/wasm_node agent/wasm_node
+COPY --from=engine / /wheel/
 RUN /build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheel . \
  && /build/bin/pip --python /opt/wasm-node/bin/python install --quiet --no-index --no-deps \
       --root /project /wheel/*.whl

@@ -177,11 +177,10 @@ class Agent:
     def served(self) -> str:
         """Read its metrics as the API server would; empty: not now."""
         pki_files = self.plane.directory / "pki"
-        ca = pki.Certificate(self.plane.ca, pki_files / "ca.key")
         client = pki.Certificate(pki_files / "kubelet-client.crt", pki_files / "kubelet-client.key")
         address, port = self.settings["address"]["value"], self.settings["kubelet"]["port"]
         try:
-            return str(api.Api(f"https://{address}:{port}", ca, client).get("/metrics"))
+            return str(api.Api(f"https://{address}:{port}", self.plane.ca, client).get("/metrics"))
         except OSError:
             return ""
 

@@ -58,7 +58,7 @@ class Namespace:
     bed: Bed
 
     def kubectl(self, *words: str, stdin: str = "") -> str:
-        """Run kubectl in this namespace; see `ControlPlane.kubectl`."""
+        """Run kubectl in this namespace; see `Access.kubectl`."""
         return self.bed.plane.kubectl(f"--namespace={self.name}", *words, stdin=stdin)
 
     def apply(self, *objects: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from prometheus_client import parser
 from e2e.namespaces import Namespace
 
 DOCS = Path(__file__).parent.parent / "docs/metrics.md"
+_OURS = ("wasm_node_", "prober_")
 
 
 def test_the_docs_list_every_metric(namespace: Namespace) -> None:
@@ -28,9 +29,10 @@ def test_the_docs_list_every_metric(namespace: Namespace) -> None:
             frozenset(label for sample in each.samples for label in sample.labels) - {"le"},
         )
         for each in families
-        if each.name.startswith("wasm_node_")
+        if each.name.startswith(_OURS)
     }
-    rows = re.findall(r"^\| `(wasm_node_\w+)` \| (\w+) \|(.*?)\|", DOCS.read_text(), re.MULTILINE)
+    row = rf"^\| `((?:{'|'.join(_OURS)})\w+)` \| (\w+) \|(.*?)\|"
+    rows = re.findall(row, DOCS.read_text(), re.MULTILINE)
 
     assert shown == {
         (name, kind, frozenset(re.findall(r"\w+", labels))) for name, kind, labels in rows

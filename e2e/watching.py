@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
-from e2e.cluster import ControlPlane, Failed, api
+from e2e.cluster import Access, Failed, api
 
 Pod = dict[str, Any]
 """A Pod as decoded JSON."""
@@ -32,7 +32,7 @@ class Seen:
 class PodWatcher:
     """Watches the pods of all namespaces while it is a context."""
 
-    def __init__(self, plane: ControlPlane) -> None:
+    def __init__(self, plane: Access) -> None:
         self._api = plane.admin
         self._news = threading.Condition()
         self._seen: dict[tuple[str, str], list[Seen]] = {}

@@ -11,25 +11,27 @@ import os.path
 import sys
 from pathlib import Path
 
-from e2e.cluster import binaries, hosts, processes, standing
+from e2e.cluster import binaries, hosts, kind, processes, standing
 
 _CHECKOUT = Path(__file__).parents[2]
 _DIRECTORY = _CHECKOUT / ".cluster"
 _UP = {
     "a": "a Kubernetes control plane, a registry and a wasm node",
     "b": "two hosts with real kubelets, a registry and the chart's release wasm-node",
+    "kind": "a cluster of kind, a registry and the chart's release wasm-node",
 }
+_BUILD = {"a": binaries.build, "b": hosts.build, "kind": kind.build}
 
 
 def main() -> int:
     """Do one verb; the exit code is 1 if it could not be done."""
     parser = argparse.ArgumentParser(prog="e2e.cluster", description=__doc__)
     parser.add_argument("verb", choices=["build", "up", "down"])
-    parser.add_argument("tier", choices=["a", "b"], nargs="?", default="a")
+    parser.add_argument("tier", choices=list(_UP), nargs="?", default="a")
     words = parser.parse_args()
     try:
         if words.verb == "build":
-            binaries.build() if words.tier == "a" else hosts.build()
+            _BUILD[words.tier]()
         elif words.verb == "up":
             _tell(standing.up(_DIRECTORY, words.tier), words.tier)
         else:

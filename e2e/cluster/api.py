@@ -13,6 +13,7 @@ import socket
 import ssl
 import urllib.parse
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from e2e.cluster import pki
@@ -53,9 +54,9 @@ class Stream:
 class Api:
     """The API server as one user sees it."""
 
-    def __init__(self, server: str, ca: pki.Certificate, client: pki.Certificate) -> None:
+    def __init__(self, server: str, ca: Path, client: pki.Certificate) -> None:
         self._address = urllib.parse.urlsplit(server).netloc
-        self._tls = ssl.create_default_context(cafile=str(ca.cert))
+        self._tls = ssl.create_default_context(cafile=str(ca))
         self._tls.load_cert_chain(client.cert, client.key)
 
     @contextlib.contextmanager

@@ -8,14 +8,14 @@ etcd listens on a unix socket, and the two that serve nobody on nothing, so a
 control plane takes one port and any number of them run side by side.
 """
 
+import functools
 import json
 from base64 import b64encode
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
-from e2e.cluster import api, binaries, pki, processes
+from e2e.cluster import access, api, binaries, pki, processes
 
 _READY_WITHIN_S = 90.0
 _LOOPBACK = "127.0.0.1"
@@ -46,20 +46,13 @@ class NodeCredentials:
     client_ca: Path
 
 
-class ControlPlane:
+class ControlPlane(access.Access):
     """
     A running control plane; it ends with the guard that it was started by.
 
     Attributes:
-        directory: of logs and state.
-        server: the API server's URL.
-        ca: the cluster's certificate authority, PEM.
-        kubeconfig: of an administrator.
         audit_log: every request of a node, a line of JSON each; None unless
             asked for.
-        admin: the API as the administrator.
-        environment: variables that make any `kubectl` this cluster's.
-        commands: a folder with `kubectl` in it, for a PATH.
     """
 
     def __init__(
@@ -71,26 +64,21 @@ class ControlPlane:
         scheduler_qps: int | None,
         audited: bool,
         certificates_live_s: int | None,
+        oldest: bool,
     ) -> None:
         self._guard = guard
-        self.directory = directory
+        self._program = functools.partial(binaries.program, oldest=oldest)
         self._address = address
         self._authority = pki.Authority.create(directory / "pki")
         self._account_key = self._authority.service_account_key()
         port = guard.claim_port()
-        self.server = f"https://{address}:{port}"
-        self.ca = self._authority.files.cert
+        server, ca = f"https://{address}:{port}", self._authority.files.cert
         admin = self._authority.issue(
             "admin", common_name="kubernetes-admin", organization="system:masters"
         )
-        self.kubeconfig = self._write_kubeconfig("admin", admin)
-        self.admin = api.Api(self.server, self._authority.files, admin)
-        self.environment = {
-            "KUBECONFIG": str(self.kubeconfig),
-            "KUBECACHEDIR": str(directory / "kubectl-cache"),
-            "KUBERC": "off",
-        }
-        self.commands = binaries.program("kubectl").parent
+        kubeconfig = _write_kubeconfig(directory / "pki", server, ca, "admin", admin)
+        super().__init__(directory, server, ca, kubeconfig, admin)
+        self.commands = self._program("kubectl").parent
         self.audit_log = directory / "audit.log" if audited else None
         self._apiserver_argv = [*self._apiserver(port), *self._audit()]
         self._scheduler_qps = scheduler_qps
@@ -106,6 +94,7 @@ class ControlPlane:
         scheduler_qps: int | None = None,
         audited: bool = False,
         certificates_live_s: int | None = None,
+        oldest: bool = False,
     ) -> Self:
         """
         Start a control plane and return when pods can be created in it.
@@ -120,6 +109,7 @@ class ControlPlane:
             audited: keep a log of all that nodes ask for.
             certificates_live_s: how long what it signs is valid; its own
                 default is a year.
+            oldest: of the oldest Kubernetes supported, kubectl too.
 
         Raises:
             Failed: a part ended or was not ready in time; the text has its log.
@@ -132,6 +122,7 @@ class ControlPlane:
             scheduler_qps=scheduler_qps,
             audited=audited,
             certificates_live_s=certificates_live_s,
+            oldest=oldest,
         )
         plane._start()
         return plane
@@ -154,30 +145,7 @@ class ControlPlane:
 
     def api_as(self, client: pki.Certificate) -> api.Api:
         """Give the API as the holder of a certificate sees it."""
-        return api.Api(self.server, self._authority.files, client)
-
-    def kubectl(self, *words: str, stdin: str = "") -> str:
-        """
-        Run kubectl as the administrator and return what it prints.
-
-        Raises:
-            CalledProcessError: it failed; its message is in the note.
-        """
-        return processes.printed_by(
-            [self.commands / "kubectl", *words], self.environment, stdin=stdin
-        )
-
-    def node_is_ready(self, name: str) -> bool:
-        """Say whether the Node exists, is Ready, and no taint denies it."""
-        try:
-            node = self.admin.get(f"/api/v1/nodes/{name}")
-        except api.Refused as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                return False
-            raise
-        conditions = {each["type"]: each["status"] for each in node["status"].get("conditions", [])}
-        taints = {each["key"] for each in node["spec"].get("taints", [])}
-        return conditions.get("Ready") == "True" and "node.kubernetes.io/not-ready" not in taints
+        return api.Api(self.server, self.ca, client)
 
     def stop_apiserver(self) -> None:
         """End the API server as a crash would; all other parts go on."""
@@ -196,7 +164,9 @@ class ControlPlane:
         self._wait_for("a ready API server", lambda: self.admin.get("/readyz") == "ok")
 
     def _start(self) -> None:
-        self.etcd = self._guard.spawn("etcd", _etcd(), directory=self.directory)
+        self.etcd = self._guard.spawn(
+            "etcd", _etcd(self._program("etcd")), directory=self.directory
+        )
         self.start_apiserver()
         self.controller_manager = self._guard.spawn(
             "kube-controller-manager", self._controller_manager(), directory=self.directory
@@ -228,26 +198,7 @@ class ControlPlane:
         processes.wait_until(holds, what, within_s=_READY_WITHIN_S, alive=alive)
 
     def _write_kubeconfig(self, name: str, client: pki.Certificate) -> Path:
-        def inline(path: Path) -> str:
-            return b64encode(path.read_bytes()).decode()
-
-        user = {
-            "client-certificate-data": inline(client.cert),
-            "client-key-data": inline(client.key),
-        }
-        cluster = {"server": self.server, "certificate-authority-data": inline(self.ca)}
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "test-bed", "cluster": cluster}],
-            "users": [{"name": name, "user": user}],
-            "contexts": [{"name": "test-bed", "context": {"cluster": "test-bed", "user": name}}],
-            "current-context": "test-bed",
-        }
-        path = self.directory / "pki" / f"{name}.kubeconfig"
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(config, indent=2))  # JSON is YAML
-        return path
+        return _write_kubeconfig(self.directory / "pki", self.server, self.ca, name, client)
 
     def _apiserver(self, port: int) -> list[str | Path]:
         serving = self._authority.issue(
@@ -257,7 +208,7 @@ class ControlPlane:
         )
         kubelet_client = self._authority.issue("kubelet-client", common_name=_KUBELET_CLIENT)
         return [
-            binaries.program("kube-apiserver"),
+            self._program("kube-apiserver"),
             "--etcd-servers=unix:etcd.sock",
             f"--bind-address={self._address}",
             f"--advertise-address={self._address}",
@@ -298,7 +249,7 @@ class ControlPlane:
             "controller-manager", common_name="system:kube-controller-manager"
         )
         return [
-            binaries.program("kube-controller-manager"),
+            self._program("kube-controller-manager"),
             f"--kubeconfig={self._write_kubeconfig('controller-manager', client)}",
             "--secure-port=0",
             "--leader-elect=false",
@@ -318,7 +269,7 @@ class ControlPlane:
         client = self._authority.issue("scheduler", common_name="system:kube-scheduler")
         qps = self._scheduler_qps
         return [
-            binaries.program("kube-scheduler"),
+            self._program("kube-scheduler"),
             f"--kubeconfig={self._write_kubeconfig('scheduler', client)}",
             "--secure-port=0",
             "--leader-elect=false",
@@ -326,14 +277,39 @@ class ControlPlane:
         ]
 
 
-def _etcd() -> list[str | Path]:
+def _write_kubeconfig(
+    folder: Path, server: str, ca: Path, name: str, client: pki.Certificate
+) -> Path:
+    def inline(path: Path) -> str:
+        return b64encode(path.read_bytes()).decode()
+
+    user = {
+        "client-certificate-data": inline(client.cert),
+        "client-key-data": inline(client.key),
+    }
+    cluster = {"server": server, "certificate-authority-data": inline(ca)}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test-bed", "cluster": cluster}],
+        "users": [{"name": name, "user": user}],
+        "contexts": [{"name": "test-bed", "context": {"cluster": "test-bed", "user": name}}],
+        "current-context": "test-bed",
+    }
+    path = folder / f"{name}.kubeconfig"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(config, indent=2))  # JSON is YAML
+    return path
+
+
+def _etcd(program: Path) -> list[str | Path]:
     return [
-        binaries.program("etcd"),
+        program,
         "--data-dir=etcd",
         "--unsafe-no-fsync",  # the data lives as long as the processes
         # Relative, because a socket's path may not be as long as a test's.
         "--listen-client-urls=unix://etcd.sock",
-        "--advertise-client-urls=unix://etcd.sock",
+        "--advertise-client-urls=http://localhost:0",  # older ones insist on a port
         "--listen-peer-urls=unix://etcd-peer.sock",
         "--log-level=warn",
     ]

@@ -1,7 +1,7 @@
 """
 Programs of Debian packages, unpacked into the cache instead of installed.
 
-runc, nft, buildah and the CNI plugins are C or need more than a Go module.
+docker, runc, nft, buildah and the CNI plugins need more than a Go module.
 apt resolves and verifies what this machine lacks for them; dpkg unpacks it
 into one tree, and whoever uses it sees it laid over /usr in mounts of its own.
 So nothing on the machine changes, and a fresh one has the programs in seconds.
@@ -12,11 +12,20 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from e2e.cluster import cache, processes
 
-_PACKAGES = ("buildah", "containernetworking-plugins", "mmdebstrap", "nftables", "runc")
+_PACKAGES = (
+    "buildah",
+    "containernetworking-plugins",
+    "docker.io",
+    "mmdebstrap",
+    "nftables",
+    "runc",
+)
+_NOT_IN_ROOT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
 _OVER_USR = 'mount -t overlay -o "lowerdir=$0/usr:/usr" overlay /usr && exec "$@"'
 
 
@@ -43,9 +52,29 @@ def as_installed(*argv: str | os.PathLike[str]) -> list[str]:
     return ["unshare", "--mount", "sh", "-c", _OVER_USR, str(tree()), *words]
 
 
+def root(packages: Iterable[str], to: Path, *options: str) -> None:
+    """
+    Write the archive of a Debian with these packages, as an image's layer.
+
+    Args:
+        packages: what is installed beside the least that there is.
+        to: the tar to write.
+        options: more words for mmdebstrap.
+
+    Raises:
+        Failed: it cannot be made; the text has mmdebstrap's own words.
+    """
+    sources = [Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list")]
+    given = next(str(each) for each in sources if each.exists())
+    excluded = [f"--dpkgopt=path-exclude={each}" for each in _NOT_IN_ROOT]
+    words = ["--variant=minbase", "--mode=root", f"--include={','.join(packages)}", *excluded]
+    _run(*as_installed("nice", "mmdebstrap", *words, *options, "bookworm", to, given))
+
+
 def _unpack(folder: Path) -> None:
     archives = folder / "archives"
     (archives / "partial").mkdir(parents=True)
+    (folder / "usr/lib/modules").mkdir(parents=True)  # kind shows it to its nodes
     words = ["--yes", "--download-only", "--reinstall", "--no-install-recommends", "--quiet"]
     options = [f"-oDir::Cache::archives={archives}", "-oDebug::NoLocking=true"]
     _run("apt-get", "install", *words, *options, *_PACKAGES)

@@ -111,6 +111,12 @@ class Hosts:
         return f"{self.registry.address}/wasm-node"
 
 
+def push_hello(registry: Registry, tag: str) -> None:
+    """Push the wasm pod of `helm test`."""
+    hello = bytes(wasmtime.wat2wasm(_HELLO.read_text()))
+    images.push_artifact(registry.address, "wasm-node-hello", hello, tag=tag)
+
+
 def _push(registry: Registry, layout: Path) -> str:
     tag = layout.name
     images.push_layout(registry.address, "wasm-node", layout, tag=tag)
@@ -118,6 +124,5 @@ def _push(registry: Registry, layout: Path) -> str:
     images.push_tar_image(
         registry.address, "pause", pause, ["/pause"], platform="linux/amd64", tag="1"
     )
-    hello = bytes(wasmtime.wat2wasm(_HELLO.read_text()))
-    images.push_artifact(registry.address, "wasm-node-hello", hello, tag=tag)
+    push_hello(registry, tag)
     return tag

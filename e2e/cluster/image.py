@@ -3,9 +3,11 @@ The project's own image, built from its Dockerfile as a user would build it.
 
 What differs is where the parts come from: there is no registry to pull a base
 image from, so one is made of Debian packages, with Python and nothing of ours;
-and the wheels of the lock file are fetched before, so that the build needs no
-network. buildah keeps its layers in the cache and decides what a change of
-the sources makes anew: seconds, where the first build takes minutes.
+the wheels of the lock file are fetched before, so that the build needs no
+network; and the native engine's wheel is the one of `engine`, in place of the
+stage that would build it: where there is no cargo, the image goes without.
+buildah keeps its layers in the cache and decides what a change of the sources
+makes anew: seconds, where the first build takes minutes.
 """
 
 import fcntl
@@ -18,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from e2e.cluster import cache, debian, processes
+from e2e.cluster import cache, debian, engine, processes
 
 _CHECKOUT = Path(__file__).parents[2]
 _BASE_PACKAGES = ("python3", "python3-venv", "ca-certificates")
@@ -34,7 +36,7 @@ def build() -> Path:
     Raises:
         Failed: it cannot be built; the text has the builder's last words.
     """
-    base, wheels = _base(), _wheelhouse()
+    base, wheels, native = _base(), _wheelhouse(), engine.wheel()
     store = cache.root() / "buildah"
     store.mkdir(parents=True, exist_ok=True)
     with (store / "lock").open("w") as held, tempfile.TemporaryDirectory() as directory:
@@ -43,7 +45,7 @@ def build() -> Path:
         began = time.monotonic()
         builder = _Builder(store, Path(directory))
         name = builder.import_base(base)
-        image = builder.build(name, wheels)
+        image = builder.build(name, wheels, native)
         made = cache.entry(f"image/{image[:16]}", lambda folder: builder.save(image, folder))
         _keep_newest(made)
         print(f"built the image in {time.monotonic() - began:.0f} s", file=sys.stderr)
@@ -73,9 +75,20 @@ class _Builder:
         self._run("commit", self._policy, "--quiet", "--rm", container, name)
         return name
 
-    def build(self, base: str, wheels: Path) -> str:
-        """Build the Dockerfile on a base; return the image's id."""
-        print("building the image", file=sys.stderr)
+    def build(self, base: str, wheels: Path, native: Path | None) -> str:
+        """
+        Build the Dockerfile on a base; return the image's id.
+
+        Args:
+            base: the name of an image.
+            wheels: the directory of what the lock file names.
+            native: the native engine's wheel, alone in its directory; None:
+                the image goes without.
+        """
+        without = "" if native else " without the native engine, as there is no cargo"
+        print(f"building the image{without}", file=sys.stderr)
+        nothing = self._directory / "nothing"
+        nothing.mkdir()
         id_file = self._directory / "id"
         self._run(
             "bud",
@@ -87,6 +100,7 @@ class _Builder:
             f"--build-arg=BASE_IMAGE={base}",
             "--build-arg=PIP_ARGS=--no-index --find-links=/wheelhouse",
             f"--volume={wheels}:/wheelhouse:ro",
+            f"--build-context=engine={native.parent if native else nothing}",
             f"--iidfile={id_file}",
             str(_CHECKOUT),
         )

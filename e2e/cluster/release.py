@@ -7,17 +7,61 @@ values; what it looks at comes from the API server.
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from e2e.cluster import api, binaries, processes
-from e2e.cluster.hosts import Hosts
+from e2e.cluster.access import Access
+from e2e.cluster.registry import Registry
 
 _CHART = Path(__file__).parents[2] / "charts/wasm-node"
 _WITHIN_S = 120.0
+
+
+class Host(Protocol):
+    """A host of a wasm node, as far as a release goes."""
+
+    @property
+    def name(self) -> str:
+        """Of its own Node."""
+
+    @property
+    def root(self) -> Path:
+        """Where its file system is to be seen."""
+
+    def processes(self, name: str) -> set[int]:
+        """Return the pids, as we see them, of those whose name begins so."""
+
+
+class Cluster(Protocol):
+    """Where the chart can be installed."""
+
+    @property
+    def directory(self) -> Path:
+        """Of what belongs to the cluster here."""
+
+    @property
+    def plane(self) -> Access:
+        """The way into it."""
+
+    @property
+    def registry(self) -> Registry:
+        """What its pods pull from."""
+
+    @property
+    def hosts(self) -> Sequence[Host]:
+        """Those that get a wasm node."""
+
+    @property
+    def repository(self) -> str:
+        """The name of wasm-node's own image there."""
+
+    @property
+    def tag(self) -> str:
+        """The tag of that image."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +76,7 @@ class Release:
         values: further values, on top of what leads to the hosts' registry.
     """
 
-    hosts: Hosts
+    hosts: Cluster
     name: str = "wasm-node"
     node_name: str = "wasm-{host}"
     values: Mapping[str, Any] = field(default_factory=dict)

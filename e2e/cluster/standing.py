@@ -6,7 +6,7 @@ it, with all its files in one directory of the checkout. That directory holds
 who to end it by, and `env`, which a shell sources to use it. Both commands
 may be given at any time and twice. Tier a is a control plane with one wasm
 node as processes; tier b has two hosts with real kubelets, and the chart
-installed on them.
+installed on them; tier kind has the chart on a cluster of kind.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from e2e.cluster import binaries, guardian, hosts, processes, release
+from e2e.cluster import binaries, guardian, hosts, kind, processes, release
 from e2e.cluster.controlplane import ControlPlane
 from e2e.cluster.node import WasmNode
 from e2e.cluster.registry import Registry
@@ -35,7 +35,7 @@ def up(directory: Path, tier: str = "a") -> Path:
 
     Args:
         directory: of all its files.
-        tier: `a` or `b`.
+        tier: `a`, `b` or `kind`.
 
     Raises:
         Failed: a part did not come up, and then nothing of it is left; or the
@@ -51,7 +51,7 @@ def up(directory: Path, tier: str = "a") -> Path:
             return env_file
         _remove(directory)
         with processes.Guard.start() as guard:
-            start = {"a": _start_a, "b": _start_b}[tier]
+            start = {"a": _start_a, "b": _start_b, "kind": _start_kind}[tier]
             env_file.write_text(start(guard, directory))
             record = {"guardian": guard.pid, "started": _start_time(guard.pid), "tier": tier}
             (directory / "guardian.json").write_text(json.dumps(record))
@@ -91,15 +91,25 @@ def _start_a(guard: processes.Guard, directory: Path) -> str:
 
 def _start_b(guard: processes.Guard, directory: Path) -> str:
     bed = hosts.Hosts.start(guard, directory / "hosts")
+    return _shell_lines(_install(bed), [bed.plane.commands, binaries.helm()])
+
+
+def _start_kind(guard: processes.Guard, directory: Path) -> str:
+    bed = kind.Kind.start(guard, directory / "kind")
+    commands = [bed.plane.commands, binaries.helm(), *bed.machine.commands]
+    return _shell_lines(_install(bed) | bed.machine.environment, commands)
+
+
+def _install(bed: release.Cluster) -> dict[str, str]:
+    """Install the chart; give the variables of a shell that uses it."""
     installed = release.Release(bed)
     installed.install()
-    variables = {
+    return {
         **bed.plane.environment,
         **installed.environment,
         "REGISTRY": bed.registry.address,
         "NODE": installed.nodes[0],
     }
-    return _shell_lines(variables, [bed.plane.commands, binaries.helm()])
 
 
 def _tier_up(directory: Path) -> str | None:

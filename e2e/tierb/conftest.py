@@ -76,8 +76,7 @@ def registry(hosts: cluster.Hosts) -> Registry:
 
 
 @pytest.fixture(scope="session")
-def bed(release: Release) -> Iterator[namespaces.Bed]:
+def bed(release: Release, plane: ControlPlane) -> Iterator[namespaces.Bed]:
     """Give the cluster, watched; its nodes are no processes of ours."""
-    plane = release.hosts.plane
     with watching.PodWatcher(plane) as watcher:
         yield namespaces.Bed(plane, cast("WasmNode", None), watcher)

@@ -1,14 +1,19 @@
 """What `helm install` gives: a wasm node on every host, and nobody else's."""
 
+import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from e2e import asking, pods
+from e2e.cluster import engine
 from e2e.cluster.release import Release
 from e2e.namespaces import Namespace
 
 Images = Callable[[str], str]
+
+_CHECKOUT = Path(__file__).parents[2]
 
 
 def test_every_host_has_a_wasm_node(release: Release) -> None:
@@ -23,7 +28,9 @@ def test_every_host_has_a_wasm_node(release: Release) -> None:
         assert node["status"]["addresses"] == [{"type": "Hostname", "address": address}]
 
 
-def test_a_runtime_class_is_all_that_a_pod_needs(namespace: Namespace, images: Images) -> None:
+def test_a_runtime_class_is_all_that_a_pod_needs(
+    release: Release, namespace: Namespace, images: Images
+) -> None:
     """With runtimeClassName alone it lands on a wasm node and runs."""
     pod = pods.pod("plain", images("echo"), "plain")
     del pod["spec"]["tolerations"], pod["spec"]["nodeSelector"]
@@ -33,8 +40,24 @@ def test_a_runtime_class_is_all_that_a_pod_needs(namespace: Namespace, images: I
 
     ended = namespace.wait_over("plain")
     assert ended["status"]["phase"] == "Succeeded"
-    assert ended["spec"]["nodeName"].startswith("wasm-host-")
+    assert ended["spec"]["nodeName"] in release.nodes
     assert namespace.kubectl("logs", "plain") == "plain\n"
+
+
+def test_the_image_has_the_native_engine(release: Release) -> None:
+    """`get nodes -o wide` says the wasmtime that its lock file pins."""
+    shown = release.hosts.plane.kubectl("get", "nodes", "-o=wide", *release.nodes)
+    runtimes = re.findall(r"wasmtime://\S+", shown)
+
+    assert runtimes == [f"wasmtime://{_wasmtime()}"] * len(release.nodes)
+
+
+def _wasmtime() -> str:
+    if engine.wheel() is None:  # without cargo, the test bed's image goes without the engine
+        lock = (_CHECKOUT / "requirements-image.lock").read_text()
+        return str(re.findall(r"^wasmtime==(\S+)", lock, re.MULTILINE)[0])
+    locked = tomllib.loads((_CHECKOUT / "agent/engine/Cargo.lock").read_text())["package"]
+    return str(next(each["version"] for each in locked if each["name"] == "wasmtime"))
 
 
 def test_helm_test_runs_a_wasm_pod(release: Release) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from e2e import pods
 from e2e.cluster import api, wait_until
+from e2e.cluster.hosts import Hosts
 from e2e.cluster.release import Release
 from e2e.namespaces import Namespace
 from e2e.watching import Seen
@@ -15,7 +16,7 @@ _WITHIN_S = 120.0
 
 
 def test_pods_come_back_after_a_reboot(
-    release: Release, namespace: Namespace, images: Images
+    hosts: Hosts, release: Release, namespace: Namespace, images: Images
 ) -> None:
     """The same pods run again; on the other host nothing has happened."""
     names = {node: f"on-{node}" for node in release.nodes}
@@ -24,7 +25,7 @@ def test_pods_come_back_after_a_reboot(
         pod["spec"]["nodeName"] = node
         namespace.apply(pod)
     before = {node: namespace.wait_running(name) for node, name in names.items()}
-    (host, other), (node, others_node) = release.hosts.hosts, release.nodes
+    (host, other), (node, others_node) = hosts.hosts, release.nodes
     workers = other.processes("wasm:")
 
     host.power_off()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from e2e import pods
-from e2e.cluster import ControlPlane
+from e2e.cluster import Access
 from e2e.cluster.release import Release
 from e2e.namespaces import Namespace
 
@@ -45,7 +45,7 @@ def test_nothing_is_left(release: Release, namespace: Namespace, images: Images)
     assert files == set()
 
 
-def _objects(plane: ControlPlane) -> set[str]:
+def _objects(plane: Access) -> set[str]:
     """Give the name of every object of the release, by its kind."""
     return {
         f"{path.rpartition('/')[2]} {item['metadata']['name']}"

@@ -19,6 +19,7 @@ from typing import Any
 
 from e2e import pods
 from e2e.cluster import api, wait_until
+from e2e.cluster.hosts import Hosts
 from e2e.cluster.release import Release
 from e2e.namespaces import Namespace
 
@@ -76,7 +77,7 @@ def _holds(check: Check) -> bool:
 
 
 def test_an_agent_upgrade_is_no_event_for_pods(
-    release: Release, namespace: Namespace, images: Images
+    hosts: Hosts, release: Release, namespace: Namespace, images: Images
 ) -> None:
     """Same processes, same containers; the node is Ready all along."""
     _deploy(namespace, images("count"), _REPLICAS)
@@ -84,10 +85,10 @@ def test_an_agent_upgrade_is_no_event_for_pods(
     old = {pod["metadata"]["uid"] for pod in release.pods("agent")}
     checks = _checks(namespace, release.nodes)
     watch = Watch(checks)
-    release.hosts.push_next("next", megabytes=_MEGABYTES)
+    hosts.push_next("next", megabytes=_MEGABYTES)
 
     with contextlib.ExitStack() as meanwhile:
-        for host in release.hosts.hosts:
+        for host in hosts.hosts:
             meanwhile.enter_context(host.slow_network(_MBIT))
         meanwhile.enter_context(watch.running())
         began = time.monotonic()
@@ -104,13 +105,13 @@ def test_an_agent_upgrade_is_no_event_for_pods(
 
 
 def test_a_runtime_is_replaced_after_a_drain(
-    release: Release, namespace: Namespace, images: Images
+    hosts: Hosts, release: Release, namespace: Namespace, images: Images
 ) -> None:
     """The old one serves until its pod is deleted, and then the new one."""
-    plane, node = release.hosts.plane, release.nodes[0]
+    plane, node = hosts.plane, release.nodes[0]
     _deploy(namespace, images("count"), 4)
     runtime = release.pod("runtime", "host-a")["metadata"]
-    release.hosts.push_next("after", megabytes=1)
+    hosts.push_next("after", megabytes=1)
     release.upgrade("--set=image.tag=after", "--wait")
     assert release.pod("runtime", "host-a")["metadata"]["uid"] == runtime["uid"]
 
