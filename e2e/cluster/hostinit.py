@@ -5,8 +5,8 @@ A host is what a machine of a cluster is to its kubelet: it has processes,
 mounts, a network and cgroups of its own, and its disk is a directory. All but
 the disk is the kernel's to take away when this process ends, so the end of a
 host, however it comes, leaves nothing behind but its cgroups; those are
-removed by the parent that stays outside, and so is the disk of one that is
-not to be switched on again.
+removed by the parent that stays outside. The disk of a host that is not to be
+switched on again is in memory, and goes with it.
 
 Kernel settings that have no namespace lie behind files of the host's own, so
 that a kubelet may write them and the machine does not notice. What ends is
@@ -18,7 +18,6 @@ import contextlib
 import ctypes
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -102,6 +101,9 @@ class Init:
             own.write_text(setting.read_text())
             _run("mount", "--bind", str(own), str(setting))
         for folder in self._plan["disk"]:
+            if self._plan["disk_in_memory"]:
+                _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", folder)
+                continue
             own = self._directory / "disk" / folder.lstrip("/")
             own.mkdir(parents=True, exist_ok=True)
             _run("mount", "--bind", str(own), folder)
@@ -165,8 +167,6 @@ def main(plan: dict[str, Any]) -> int:
     finally:
         os.waitpid(pid, 0)  # returns when the last process of the host is gone
         cgroups.remove()
-        if not plan["keeps_disk"]:
-            shutil.rmtree(Path(plan["directory"]) / "disk")
     return 0
 
 

@@ -92,7 +92,7 @@ class DockerMachine(Machine):
         self.set_up(
             {"dockerd": ["dockerd", f"--config-file={self.directory}/daemon.json"]},
             path=str(commands),
-            keeps_disk=False,
+            disk_in_memory=True,
         )
 
     def _answers(self) -> bool:

@@ -37,6 +37,7 @@ _SETTINGS = (  # those that a kubelet or systemd writes
 )
 _LAY_OWN = f"""
 for each in {_SETTINGS}; do
+    [ -e "/proc/sys/$each" ] || continue
     mkdir -p "/run/settings/${{each%/*}}"
     cat "/proc/sys/$each" > "/run/settings/$each"
     mount --bind "/run/settings/$each" "/proc/sys/$each"
