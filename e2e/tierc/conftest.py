@@ -17,7 +17,7 @@ from e2e.cluster import kind as cluster
 from e2e.cluster.release import Release
 
 _HERE = Path(__file__).parent
-_TIMEOUT_S = 400  # two nodes boot and become a cluster
+_TIMEOUT_S = 600  # two nodes boot and become a cluster
 _RUN = pytest.StashKey[bool]()
 
 

@@ -14,6 +14,7 @@ from e2e.cluster.release import Release
 
 _CHECKOUT = Path(__file__).parents[2]
 _WITHIN_S = 120.0
+_STARTED_WITHIN_S = 300.0
 _DECOY = "192.0.2.1"  # nobody's address
 _OWNER = """
     import sys
@@ -80,7 +81,9 @@ def test_a_killed_owner_leaves_nothing(tmp_path: Path) -> None:
         assert owner.stdout is not None
         root = int(owner.stdout.readline())
         wait_until(
-            lambda: processes.named(root, "kube-apiserver"), "an API server", within_s=_WITHIN_S
+            lambda: processes.named(root, "kube-apiserver"),
+            "an API server",
+            within_s=_STARTED_WITHIN_S,
         )
         plan = json.loads((tmp_path / "kind/machine/plan.json").read_text())
         number = int(plan["cgroup"].split("-")[2])
