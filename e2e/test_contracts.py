@@ -56,7 +56,7 @@ class _Cluster(pods.Home):
     async def delete(self, name: str, grace_s: int) -> None:
         await self._kubectl("delete", "pod", name, f"--grace-period={grace_s}", "--wait=false")
 
-    async def phase(self, name: str) -> str | None:
+    async def status(self, name: str) -> Mapping[str, Any] | None:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{name}"
         try:
             found = await asyncio.to_thread(self._user.bed.plane.admin.get, path)
@@ -64,13 +64,8 @@ class _Cluster(pods.Home):
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
             return None
-        return str(found["status"]["phase"])
-
-    async def conditions(self, name: str) -> Sequence[Mapping[str, Any]]:
-        path = f"/api/v1/namespaces/{self.namespace}/pods/{name}"
-        pod = await asyncio.to_thread(self._user.bed.plane.admin.get, path)
-        found: Sequence[Mapping[str, Any]] = pod["status"]["conditions"]
-        return found
+        seen: Mapping[str, Any] = found["status"]
+        return seen
 
     async def configure(self, name: str, key: str, value: str) -> None:
         await self._kubectl("create", "configmap", name, f"--from-literal={key}={value}")

@@ -36,12 +36,13 @@ class Home(abc.ABC):
         """Ask for its deletion, as a user does."""
 
     @abc.abstractmethod
+    async def status(self, name: str) -> Mapping[str, Any] | None:
+        """Return the status that a user sees; None: there is no such pod."""
+
     async def phase(self, name: str) -> str | None:
         """Return the phase that a user sees; None: there is no such pod."""
-
-    @abc.abstractmethod
-    async def conditions(self, name: str) -> Sequence[Mapping[str, Any]]:
-        """Return the conditions that a user sees."""
+        status = await self.status(name)
+        return None if status is None else str(status.get("phase", ""))
 
     @abc.abstractmethod
     async def configure(self, name: str, key: str, value: str) -> None:
@@ -112,9 +113,25 @@ class PodHomeContract:
         for condition in (bad, {"type": "Ready", "status": "True"}):
             await home.sink.write(pod.ref, {"phase": "Running", "conditions": [condition]})
 
-        ready = [each for each in await home.conditions("six") if each["type"] == "Ready"]
+        status = await home.status("six") or {}
+        ready = [each for each in status["conditions"] if each["type"] == "Ready"]
         kept = {key: value for key, value in ready[0].items() if value is not None}
         assert {"type": "Ready", "status": "True"} == kept
+
+    async def test_an_address_takes_the_place_of_the_last(self, home: Home, reader: Reader) -> None:
+        """A pod whose node comes back with another address has only that."""
+        await home.create("seven")
+        pod = await reader.until(lambda each: each.ref.name == "seven")
+        for last in "1", "2", "2":
+            host, own = f"192.0.2.{last}", f"198.51.100.{last}"
+            status = {"hostIP": host, "hostIPs": [{"ip": host}], "podIP": own}
+            await home.sink.write(pod.ref, {**status, "podIPs": [{"ip": own}]})
+
+        seen = await home.status("seven") or {}
+        assert ([{"ip": "192.0.2.2"}], [{"ip": "198.51.100.2"}]) == (
+            seen["hostIPs"],
+            seen["podIPs"],
+        )
 
     async def test_another_pod_of_the_name_is_not_written_to(
         self, home: Home, reader: Reader

@@ -1,6 +1,6 @@
 """The home of pods that `wasm-node run` has, under its contract."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -33,15 +33,8 @@ class _Local(pods.Home):
     def _uid(self, name: str) -> ids.PodUid:
         return ids.pod_uid(f"uid-{name}")
 
-    async def phase(self, name: str) -> str | None:
-        status = self._pods.status(self._uid(name))
-        return None if status is None else str(status.get("phase", ""))
-
-    async def conditions(self, name: str) -> Sequence[Mapping[str, Any]]:
-        found: Sequence[Mapping[str, Any]] = (self._pods.status(self._uid(name)) or {})[
-            "conditions"
-        ]
-        return found
+    async def status(self, name: str) -> Mapping[str, Any] | None:
+        return self._pods.status(self._uid(name))
 
     async def configure(self, name: str, key: str, value: str) -> None:
         found = manifests.Manifests((), {("default", "ConfigMap", name): {key: value.encode()}})

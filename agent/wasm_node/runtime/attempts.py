@@ -100,7 +100,8 @@ class Attempt:
             return
         try:
             if self.is_alive():  # checked after the open: the pidfd is of this very process
-                signal.pidfd_send_signal(pidfd, number)
+                with contextlib.suppress(ProcessLookupError):  # init reaped it meanwhile
+                    signal.pidfd_send_signal(pidfd, number)
         finally:
             os.close(pidfd)
 

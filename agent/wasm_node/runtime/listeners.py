@@ -53,6 +53,7 @@ class Listeners:
         }
         self._doors = wanted.run / layout.WORKERS
         self._doors.mkdir(exist_ok=True)
+        self._give(self._doors)
 
     def open(self, each: records.AttemptId, http: records.Http) -> list[int]:
         """
@@ -143,10 +144,13 @@ class Listeners:
             door.bind(str(path))
         finally:
             os.umask(mask)
-        if self._wanted.agent_uid is not None and os.geteuid() == 0:
-            os.chown(path, self._wanted.agent_uid, self._wanted.agent_uid)
+        self._give(path)
         door.listen(128)
         return door
+
+    def _give(self, path: Path) -> None:
+        if self._wanted.agent_uid is not None and os.geteuid() == 0:
+            os.chown(path, self._wanted.agent_uid, self._wanted.agent_uid)
 
     def _keep(self) -> None:
         self._store.keep([(port, held.owner, held.listener) for port, held in self._ports.items()])

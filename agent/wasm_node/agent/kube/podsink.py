@@ -7,6 +7,8 @@ from wasm_node.agent import errors
 from wasm_node.agent.kube import client
 from wasm_node.agent.model import ids
 
+_ADDRESSES = ("hostIPs", "podIPs")
+
 
 class ApiSink:
     """StatusSink over the API server."""
@@ -21,7 +23,12 @@ class ApiSink:
         # has must be said to be gone.
         gone = {"reason": None, "message": None}
         conditions = [{**gone, **each} for each in status.get("conditions", ())]
-        body = {"metadata": {"uid": pod.uid}, "status": {**status, "conditions": conditions}}
+        # Addresses merge by ip: one that changed would stay beside the new.
+        addresses = {
+            key: [{"$patch": "replace"}, *status[key]] for key in _ADDRESSES if key in status
+        }
+        made = {**status, "conditions": conditions, **addresses}
+        body = {"metadata": {"uid": pod.uid}, "status": made}
         try:
             # Strategic, so that conditions of others (readiness gates,
             # DisruptionTarget) stay: the list merges by type.
