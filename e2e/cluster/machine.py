@@ -105,6 +105,10 @@ class Machine:
         """Return the pids, as we see them, of those whose name begins so."""
         return processes.named(self.process.pid, name)
 
+    def in_network(self) -> list[str]:
+        """Give words that run a command in its network."""
+        return ["nsenter", f"--net=/proc/{self._first_process()}/ns/net"]
+
     def write(self, name: str, content: object) -> None:
         """Write a file of its directory: text, or else JSON."""
         path = self.directory / name

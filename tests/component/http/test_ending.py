@@ -13,6 +13,7 @@ from tests.component.runtime import running
 from wasm_node.protocol.records import EndedBy
 
 Runtime = running.RunningRuntime
+_KEPT = b"GET /hello HTTP/1.1\r\nHost: here\r\n\r\n"
 
 
 async def test_what_was_asked_is_answered(runtime: Runtime) -> None:
@@ -54,6 +55,32 @@ async def test_clients_that_have_not_heard(runtime: Runtime) -> None:
         await worker.runtime.ended(worker.spec.id)
 
         assert asyncio.get_running_loop().time() - began < 3
+
+
+async def test_a_client_that_has_just_come_is_answered(runtime: Runtime) -> None:
+    """Its connection was taken before the end, its request comes after it."""
+    async with serving.worker(runtime, linger_s=0.0) as worker:
+        with worker.raw() as client:
+            async with asyncio.timeout(running.WITHIN_S):
+                while not (await worker.stats())["connections"]:
+                    await asyncio.sleep(0.01)
+                os.kill(worker.pid, signal.SIGTERM)
+                while not await _has_left(worker):
+                    await asyncio.sleep(0.01)
+            answer = await asyncio.to_thread(serving.ask, client, _KEPT)
+
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"connection: close\r\n" in answer
+
+
+async def _has_left(worker: serving.Worker) -> bool:
+    """Say whether it takes no connections any more, not even the agent's."""
+    try:
+        async with aiohttp.ClientSession(connector=worker.door()) as agent:
+            await agent.head("http://guest/hello")
+    except aiohttp.ClientConnectionError:
+        return True
+    return False
 
 
 async def test_open_connections_are_no_reason_to_stay(runtime: Runtime) -> None:

@@ -301,8 +301,9 @@ impl Server {
                 return Poll::Ready(true);
             }
             waits = waits && !asked.load(Relaxed);
-            if waits && first.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(true); // it has had its time
+            if waits {
+                // It has its time, also while we end: its request may be on the way.
+                return first.as_mut().poll(cx).map(|()| true);
             }
             closing.as_mut().poll(cx).map(|_| false)
         });

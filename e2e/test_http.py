@@ -1,0 +1,193 @@
+"""
+Deployments of wasi:http components behind Services.
+
+Where there is a kube-proxy (tier b), it is a Service's IP that is asked, from
+a host. Where there is none, it is the first ready address of its endpoints:
+replicas share the one of their node.
+"""
+
+import functools
+import json
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from e2e import images as oci
+from e2e import load, pods
+from e2e.cluster import Guard, Registry, wait_until
+from e2e.namespaces import Namespace
+from tests.component.http import programs
+
+pytestmark = pytest.mark.timeout(180)
+_LABELS = {"app": "web"}
+_READY = {"httpGet": {"path": "/hello", "port": "http"}, "periodSeconds": 1}
+
+
+@dataclass(frozen=True)
+class Service:
+    """
+    One Service as a client sees it.
+
+    Attributes:
+        address: to ask, HOST:PORT.
+        inside: words that bring a command to where that can be asked.
+    """
+
+    address: str
+    inside: Sequence[str] = ()
+
+    def load(self, path: str) -> Any:
+        """Ask for a path all the time; see `load.load`."""
+        return load.load(f"http://{self.address}{path}", inside=self.inside)
+
+
+@pytest.fixture(scope="session")
+def web(registry: Registry) -> str:
+    """Give the reference of a component that serves HTTP."""
+    module = programs.component().read_bytes()
+    return oci.push_artifact(registry.address, "guests/web", module, layout="B").reference
+
+
+@pytest.fixture(scope="session")
+def cgi(registry: Registry) -> str:
+    """Give the reference of a module that serves by CGI."""
+    module = programs.module().read_bytes()
+    return oci.push_artifact(registry.address, "guests/cgi", module).reference
+
+
+@pytest.fixture
+def port(guard: Guard) -> int:
+    """Give a port that nobody else serves on."""
+    return guard.claim_port()
+
+
+@pytest.fixture
+def reached(namespace: Namespace) -> Callable[[str], Service]:
+    """Give what finds a Service of the namespace once it has an endpoint."""
+    return functools.partial(_first_endpoint, namespace)
+
+
+def _first_endpoint(namespace: Namespace, name: str) -> Service:
+    return Service(wait_until(lambda: endpoints(namespace, name), "an endpoint", within_s=30)[0])
+
+
+def endpoints(namespace: Namespace, service: str) -> list[str]:
+    """List the ready endpoints of a Service, HOST:PORT."""
+    words = ("get", "endpointslices", f"-lkubernetes.io/service-name={service}", "-o=json")
+    return [
+        f"{address}:{port['port']}"
+        for one in json.loads(namespace.kubectl(*words))["items"]
+        for each in one["endpoints"] or ()
+        if each["conditions"]["ready"]
+        for address in each["addresses"]
+        for port in one["ports"]
+    ]
+
+
+def _deployment(image: str, port: int, **template: Any) -> list[Mapping[str, Any]]:
+    """Give a Deployment of two and its Service, on port 80."""
+    spec = pods.spec(
+        image,
+        restart="Always",
+        ports=[{"name": "http", "containerPort": port}],
+        env=[{"name": "GREETING", "value": "one"}],
+        readinessProbe=_READY,
+    )
+    meta = {"labels": _LABELS, **template}
+    return [
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "web"},
+            "spec": {
+                "replicas": 2,
+                "selector": {"matchLabels": _LABELS},
+                "template": {"metadata": meta, "spec": spec},
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "web"},
+            "spec": {"selector": _LABELS, "ports": [{"port": 80, "targetPort": "http"}]},
+        },
+    ]
+
+
+def _settle(namespace: Namespace) -> None:
+    namespace.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+
+
+def test_a_service_loses_no_request(
+    namespace: Namespace, web: str, port: int, reached: Callable[[str], Service]
+) -> None:
+    """Clients ask all the time while it is scaled up, down, and rolled out."""
+    namespace.apply(*_deployment(web, port))
+    _settle(namespace)
+    with reached("web").load("/env") as told:
+        for replicas in (4, 1, 3):
+            namespace.kubectl("scale", "deployment/web", f"--replicas={replicas}")
+            _settle(namespace)
+        namespace.kubectl("set", "env", "deployment/web", "GREETING=two")
+        _settle(namespace)
+        gone = namespace.get("pods?labelSelector=app=web")["items"]
+        for each in gone:
+            if "deletionTimestamp" in each["metadata"]:
+                namespace.wait_gone(each["metadata"]["name"])
+
+    greetings = {line for body in told.answers for line in body.splitlines() if "GREETING" in line}
+    assert told.failures == []
+    assert greetings == {"GREETING=one", "GREETING=two"}
+    assert sum(told.answers.values()) > 100
+
+
+def test_what_a_guest_prints_is_in_its_log(
+    namespace: Namespace, web: str, port: int, reached: Callable[[str], Service]
+) -> None:
+    """A line that the guest prints while it answers is one of kubectl logs."""
+    namespace.apply(*_deployment(web, port))
+    _settle(namespace)
+    with reached("web").load("/print") as told:
+        pass
+
+    log = namespace.kubectl("logs", "-l=app=web", "--tail=-1")
+    assert told.failures == []
+    assert set(log.splitlines()) == {"one line"}
+    assert len(log.splitlines()) == sum(told.answers.values())
+
+
+def test_a_plain_module_serves(
+    namespace: Namespace, cgi: str, port: int, reached: Callable[[str], Service]
+) -> None:
+    """By the annotation, a WASI module answers, run once per request."""
+    wagi = {"wasm-node.dev/http": "wagi"}
+    namespace.apply(*_deployment(cgi, port, annotations=wagi))
+    _settle(namespace)
+    with reached("web").load("/hello") as told:
+        pass
+
+    assert told.failures == []
+    assert told.answers
+
+
+def test_a_port_has_one_owner(namespace: Namespace, web: str, port: int) -> None:
+    """Another owner's pod waits with both names, and starts once it is free."""
+    ports = [{"containerPort": port}]
+    for name in ("first", "second"):
+        namespace.apply(pods.pod(name, web, restart="Always", ports=ports))
+        if name == "first":
+            namespace.wait_running(name)
+    waiting = namespace.wait_waiting("second")
+    namespace.kubectl("delete", "pod", "first")
+    namespace.wait_running("second")
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/hello", timeout=20) as answer:
+        body = answer.read()
+
+    said = pods.state(waiting, "waiting")
+    assert said["reason"] == "PortTaken"
+    assert f"{namespace.name}/Pod/second" in said["message"]
+    assert f"{namespace.name}/Pod/first" in said["message"]
+    assert body == b"hello from wasm\n"
