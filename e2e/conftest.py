@@ -15,6 +15,7 @@ import pytest
 from e2e import documents, namespaces, watching
 from e2e import images as oci
 from e2e.cluster import ControlPlane, Guard, Registry, WasmNode, binaries
+from tests.component.http import programs
 from tests.wasm import guests
 
 _HERE = Path(__file__).parent
@@ -110,3 +111,23 @@ def images(registry: Registry) -> Callable[[str], str]:
         return oci.push_artifact(registry.address, f"guests/{guest}", module).reference
 
     return push
+
+
+@pytest.fixture(scope="session")
+def web(registry: Registry) -> str:
+    """Give the reference of a component that serves HTTP."""
+    module = programs.component().read_bytes()
+    return oci.push_artifact(registry.address, "guests/web", module, layout="B").reference
+
+
+@pytest.fixture(scope="session")
+def cgi(registry: Registry) -> str:
+    """Give the reference of a module that serves by CGI."""
+    module = programs.module().read_bytes()
+    return oci.push_artifact(registry.address, "guests/cgi", module).reference
+
+
+@pytest.fixture
+def port(guard: Guard) -> int:
+    """Give a port that nobody else serves on."""
+    return guard.claim_port()

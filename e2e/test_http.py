@@ -15,11 +15,9 @@ from typing import Any
 
 import pytest
 
-from e2e import images as oci
 from e2e import load, pods
-from e2e.cluster import Guard, Registry, wait_until
+from e2e.cluster import wait_until
 from e2e.namespaces import Namespace
-from tests.component.http import programs
 
 pytestmark = pytest.mark.timeout(180)
 _LABELS = {"app": "web"}
@@ -42,26 +40,6 @@ class Service:
     def load(self, path: str) -> Any:
         """Ask for a path all the time; see `load.load`."""
         return load.load(f"http://{self.address}{path}", inside=self.inside)
-
-
-@pytest.fixture(scope="session")
-def web(registry: Registry) -> str:
-    """Give the reference of a component that serves HTTP."""
-    module = programs.component().read_bytes()
-    return oci.push_artifact(registry.address, "guests/web", module, layout="B").reference
-
-
-@pytest.fixture(scope="session")
-def cgi(registry: Registry) -> str:
-    """Give the reference of a module that serves by CGI."""
-    module = programs.module().read_bytes()
-    return oci.push_artifact(registry.address, "guests/cgi", module).reference
-
-
-@pytest.fixture
-def port(guard: Guard) -> int:
-    """Give a port that nobody else serves on."""
-    return guard.claim_port()
 
 
 @pytest.fixture

@@ -13,12 +13,9 @@ from e2e.cluster import hosts as cluster
 from e2e.namespaces import Namespace
 from e2e.test_http import (
     Service,
-    cgi,
-    port,
     test_a_plain_module_serves,
     test_a_service_loses_no_request,
     test_what_a_guest_prints_is_in_its_log,
-    web,
 )
 
 

@@ -86,6 +86,11 @@ def _say(telling: liveness.Liveness, what: str, *, ready: bool = False) -> None:
     telling.say(what, ready=ready)
 
 
+async def _figures(pods: engine.PodEngine, measured: metrics.Metrics) -> bytes:
+    traffic = await pods.traffic()
+    return await asyncio.to_thread(measured.text, traffic)  # it reads /proc
+
+
 async def _serve(
     chosen: settings.Settings,
     directory: statedir.StateDir,
@@ -155,7 +160,7 @@ async def _serve(
             chosen.node_name,
             reviews.ApiReviewer(api),
             readable,
-            measured.text,
+            lambda: _figures(pods, measured),
             awaited=known.awaits_files,
         )
         port = await stack.enter_async_context(server.run())

@@ -20,11 +20,12 @@ from wasm_node.agent.loops import (
     presence,
     probe,
     reconcile,
+    scraping,
     starting,
     watch,
     write_status,
 )
-from wasm_node.agent.model import desired, environment, ids, observed
+from wasm_node.agent.model import desired, environment, ids, observed, traffic
 from wasm_node.agent.model import probe as probe_model
 from wasm_node.agent.plan import node as node_plan
 from wasm_node.agent.plan import status as status_plan
@@ -159,6 +160,10 @@ class PodEngine:
                     case _:
                         found["waiting"] += 1
         return found
+
+    async def traffic(self) -> list[traffic.Told]:
+        """Return what workers of containers that serve HTTP have counted."""
+        return await scraping.scrape(self._wanted, self._seen, self._outside.workers)
 
     def look_up(self, namespace: str, name: str) -> pod_logs.Reported | None:
         """Return a pod of this node with its containers' statuses as of now."""

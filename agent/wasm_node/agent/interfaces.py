@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from wasm_node.agent.model import actions, desired, ids, image, observed, probe
+from wasm_node.agent.model import actions, desired, ids, image, observed, probe, traffic
 from wasm_node.protocol import messages, records
 
 
@@ -124,6 +124,14 @@ class HttpWorkers(Protocol):
 
         Raises:
             Retryable: its worker cannot be told now.
+        """
+
+    async def traffic(self, attempt: records.AttemptId) -> traffic.Traffic | None:
+        """
+        Return what its worker has counted; None: it serves no HTTP.
+
+        Raises:
+            Retryable: its worker does not tell now.
         """
 
 

@@ -11,12 +11,13 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import prometheus_client
 from prometheus_client import metrics_core, registry
 
 from wasm_node.agent import errors, interfaces
-from wasm_node.agent.model import image, observed, probe
+from wasm_node.agent.model import image, observed, probe, traffic
 from wasm_node.protocol import records
 
 _START_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -72,9 +73,14 @@ class Metrics:
         """Show what these functions return whenever somebody asks."""
         self._registry.register(_Gauges(wanted))
 
-    def text(self) -> bytes:
-        """Return all of it as of now; NB: reads /proc, so not in the loop."""
-        return prometheus_client.generate_latest(self._registry)
+    def text(self, told: Sequence[traffic.Told] = ()) -> bytes:
+        """
+        Return all of it as of now; NB: reads /proc, so not in the loop.
+
+        `told`: what the workers of containers that serve HTTP have counted.
+        """
+        own = prometheus_client.generate_latest(self._registry)
+        return own + prometheus_client.generate_latest(_Traffic(told))
 
     def puller(self, inner: interfaces.Puller) -> interfaces.Puller:
         """Return a Puller that counts and times the pulls of another."""
@@ -133,6 +139,70 @@ class _Gauges(registry.Collector):
             for key, value in values().items():
                 family.add_metric([key] if label else [], value)
             yield family
+
+
+class _Traffic(registry.Collector):
+    def __init__(self, told: Sequence[traffic.Told]) -> None:
+        self._told = told
+
+    def collect(self) -> Iterator[metrics_core.Metric]:
+        for name, meaning, count in _COUNTERS:
+            counter = metrics_core.CounterMetricFamily(name, meaning, labels=_CONTAINER)
+            for each in self._told:
+                counter.add_metric(_labels(each), count(each.traffic))
+            yield counter
+        for name, meaning, value in _GAUGES:
+            gauge = metrics_core.GaugeMetricFamily(name, meaning, labels=_CONTAINER)
+            for each in self._told:
+                gauge.add_metric(_labels(each), value(each.traffic))
+            yield gauge
+        requests = metrics_core.CounterMetricFamily(
+            "wasm_node_http_requests",
+            "Requests that were answered, by class of status.",
+            labels=(*_CONTAINER, "code"),
+        )
+        took = metrics_core.HistogramMetricFamily(
+            "wasm_node_http_request_seconds", "Time until a response's end.", labels=_CONTAINER
+        )
+        for each in self._told:
+            for code, count_of in each.traffic.requests.items():
+                requests.add_metric((*_labels(each), code), count_of)
+            durations = each.traffic.durations
+            buckets = [(str(bound_s), float(count)) for bound_s, count in durations.buckets]
+            took.add_metric(
+                _labels(each), [*buckets, ("+Inf", durations.count)], sum_value=durations.sum
+            )
+        yield requests
+        yield took
+
+
+def _labels(told: traffic.Told) -> tuple[str, str, str]:
+    return told.pod.namespace, told.pod.name, told.container
+
+
+_CONTAINER = ("namespace", "pod", "container")
+_Figure: TypeAlias = tuple[str, str, Callable[[traffic.Traffic], int]]
+_COUNTERS: Sequence[_Figure] = (
+    ("wasm_node_http_connections_made", "Connections.", lambda now: now.connections_made),
+    ("wasm_node_http_instances_made", "Instances of the guest.", lambda now: now.instances),
+    ("wasm_node_http_traps", "Requests that ended by a trap.", lambda now: now.traps),
+    ("wasm_node_http_timeouts", "Requests without a response in time.", lambda now: now.timeouts),
+    ("wasm_node_http_rejected", "Requests told 503: too many at once.", lambda now: now.denied),
+    (
+        "wasm_node_http_denied_calls",
+        "Calls to others that the pod's grants do not allow.",
+        lambda now: now.denied_outgoing,
+    ),
+)
+_GAUGES: Sequence[_Figure] = (
+    ("wasm_node_http_connections", "Connections open now.", lambda now: now.connections),
+    ("wasm_node_http_instances", "Instances there are now.", lambda now: now.live_instances),
+    (
+        "wasm_node_http_requests_in_flight",
+        "Requests that are not answered yet.",
+        lambda now: now.in_flight,
+    ),
+)
 
 
 class _Puller:

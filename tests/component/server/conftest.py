@@ -21,6 +21,11 @@ WEB = ids.PodRef("default", "web", ids.pod_uid("u-1"))
 STAMP = b"2026-11-22T12:00:00.000000000Z stdout F "
 
 
+async def figures() -> bytes:
+    """Return what the node has counted."""
+    return b"wasm_node_pods 3\n"
+
+
 class Node:
     """
     A node with the pod default/web, whose container `main` runs attempt 0.
@@ -63,7 +68,7 @@ class Node:
             "wasm-1",
             self.reviewer,
             logs,
-            lambda: b"wasm_node_pods 3\n",
+            figures,
             **{"silent_s": 60.0, **limits},  # type: ignore[arg-type]  # by name
         )
 

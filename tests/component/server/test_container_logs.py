@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.component.server.conftest import WEB, Client, Node, until
+from tests.component.server.conftest import WEB, Client, Node, figures, until
 from wasm_node.agent import errors
 from wasm_node.agent.model.log_options import LogOptions
 from wasm_node.agent.server import kubelet
@@ -155,7 +155,7 @@ class EndlessLogs:
 async def test_a_client_that_does_not_read_stops_the_reading(unstarted: Node) -> None:
     """Of an endless log no more is taken than the sockets' buffers hold."""
     logs = EndlessLogs()
-    server = kubelet.KubeletServer(unstarted.files, "wasm-1", unstarted.reviewer, logs, bytes)
+    server = kubelet.KubeletServer(unstarted.files, "wasm-1", unstarted.reviewer, logs, figures)
     async with server.run() as unstarted.port, aiohttp.ClientSession() as session:
         answer = await session.get(unstarted.url(), ssl=unstarted.tls())
         await answer.content.readexactly(1)
@@ -187,7 +187,7 @@ class BreakingLogs:
 async def test_a_log_that_breaks_does_not_look_complete(unstarted: Node) -> None:
     """An answer that cannot go on is cut off, not ended."""
     server = kubelet.KubeletServer(
-        unstarted.files, "wasm-1", unstarted.reviewer, BreakingLogs(), bytes
+        unstarted.files, "wasm-1", unstarted.reviewer, BreakingLogs(), figures
     )
     async with server.run() as unstarted.port, aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.ClientPayloadError):

@@ -8,7 +8,7 @@ that an ending server waits for the requests under way.
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
@@ -52,7 +52,7 @@ class KubeletServer:
         node_name: str,
         reviewer: seams.Reviewer,
         logs: seams.PodLogs,
-        figures: Callable[[], bytes],
+        figures: Callable[[], Awaitable[bytes]],
         *,
         awaited: bool = False,
         most_streams: int = 1000,

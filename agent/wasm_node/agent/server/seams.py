@@ -1,6 +1,6 @@
 """What the kubelet API needs of the rest of the node, and gets from the app."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -48,5 +48,5 @@ class PodLogs(Protocol):
 
 
 LOGS = web.AppKey("LOGS", PodLogs)
-METRICS: web.AppKey[Callable[[], bytes]] = web.AppKey("METRICS")
+METRICS: web.AppKey[Callable[[], Awaitable[bytes]]] = web.AppKey("METRICS")
 """Gives Prometheus' text format."""
