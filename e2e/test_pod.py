@@ -1,7 +1,10 @@
 """A Pod applied with kubectl runs as wasm, can be read, and goes away."""
 
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import pytest
 
 from e2e import pods, watching
 from e2e.cluster import wait_until
@@ -175,3 +178,23 @@ def test_what_this_node_cannot_do_is_refused_by_name(namespace: Namespace, image
 
     assert waiting["reason"] == "UnsupportedPodSpec"
     assert waiting["message"].startswith("spec.initContainers: not supported")
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("exec", ["exec", "p", "--", "ls"]),
+        ("attach", ["attach", "p"]),
+        ("portForward", ["port-forward", "p", "0:80"]),
+    ],
+)
+def test_what_kubectl_cannot_do_here_is_said(
+    namespace: Namespace, images: Images, what: str, words: Sequence[str]
+) -> None:
+    """Exec, attach and port-forward fail with words, not with a bare 404."""
+    namespace.apply(pods.pod("p", images("sleep"), restart="Always"))
+    namespace.wait_running("p")
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        namespace.kubectl(*words)
+
+    assert f"cannot {what}: nodes of this version" in refused.value.stderr

@@ -19,6 +19,10 @@ def test_the_table_asks_what_a_kubelet_asks() -> None:
         ("GET", "/healthz"): ("get", ("healthz", "proxy")),
         ("GET", "/metrics"): ("get", ("metrics",)),
         ("GET", "/containerLogs/{namespace}/{pod}/{container}"): ("get", ("proxy",)),
+        ("*", "/exec/{where:.*}"): ("create", ("proxy",)),
+        ("*", "/attach/{where:.*}"): ("create", ("proxy",)),
+        ("*", "/portForward/{where:.*}"): ("create", ("proxy",)),
+        ("*", "/run/{where:.*}"): ("create", ("proxy",)),
     }
 
 

@@ -12,7 +12,7 @@ import dataclasses
 
 from aiohttp.typedefs import Handler
 
-from wasm_node.agent.server import container_logs, health, metrics
+from wasm_node.agent.server import container_logs, health, metrics, unserved
 
 _VERBS = ("get", "create", "update", "patch", "delete")
 _ACTING = ("exec", "attach", "portForward", "run")
@@ -53,5 +53,9 @@ TABLE = (
         "get",
         ("proxy",),
         container_logs.container_logs,
+    ),
+    *(
+        Route("*", f"/{what}/{{where:.*}}", "create", ("proxy",), unserved.unserved)
+        for what in _ACTING
     ),
 )
