@@ -85,7 +85,7 @@ def pod_spec_page() -> str:
         [
             _POD_SPEC,
             *_fates("spec", fields.POD),
-            *_fates("spec.containers[]", fields.CONTAINER),
+            *_fates("spec.containers[]`, `spec.initContainers[]", fields.CONTAINER),
         ]
     )
 

@@ -38,7 +38,8 @@ def _paths(
     for name, schema in schemas[kind]["properties"].items():
         yield prefix + name
         fate = rows.get(prefix + name)
-        if fate is not None and fate.kind is fields.Kind.INSIDE and name != "containers":
+        inside = fate is not None and fate.kind is fields.Kind.INSIDE
+        if inside and name not in fields.CONTAINER_LISTS:
             yield from _paths(schemas, _struct(schema), rows, f"{prefix}{name}.")
 
 

@@ -24,7 +24,7 @@ def _pod(told: dict[str, Any]) -> desired.DesiredPod:
     meta: dict[str, Any] = {"name": "p", "uid": "u1", "generation": 3}
     if "deleting" in told:
         meta |= {
-            "deletionTimestamp": times.rfc3339(NOW),
+            "deletionTimestamp": times.rfc3339(NOW + told["deleting"] - told.get("asked", 0)),
             "deletionGracePeriodSeconds": told["deleting"],
         }
     spec = {"containers": containers, "restartPolicy": told.get("restartPolicy", "Always")}
@@ -121,7 +121,9 @@ def _status(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> dict[str,
     }
     messages = {each["type"]: each.get("message") for each in plain["conditions"]}
     containers = {each["name"]: each for each in plain["containerStatuses"]}
-    return {**plain, "containers": containers, "conditions": conditions, "messages": messages}
+    inits = {each["name"]: each for each in plain.get("initContainerStatuses", ())}
+    by_name = {"containers": containers, "inits": inits}
+    return {**plain, **by_name, "conditions": conditions, "messages": messages}
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)

@@ -151,7 +151,7 @@ class PodEngine:
         found = dict.fromkeys(("waiting", "running", "terminated"), 0.0)
         for pod in self._wanted:
             seen = self._seen.get(pod.ref.uid)
-            for each in pod.containers:
+            for each in pod.all_containers:
                 match seen.container(each.name).current if seen else None:
                     case observed.Running():
                         found["running"] += 1
@@ -173,7 +173,8 @@ class PodEngine:
                 now = self._outside.clock.now()
                 seen = seen or observed.ObservedPod(started_at=now)
                 made = status_plan.status(wanted, seen, self._addresses(), previous=(), now=now)
-                return pod_logs.Reported(wanted.ref, made.container_statuses)
+                told = (*made.init_container_statuses, *made.container_statuses)
+                return pod_logs.Reported(wanted.ref, told)
         return None
 
     def _endpoint(

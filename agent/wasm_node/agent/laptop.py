@@ -17,12 +17,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wasm_node.agent import engine, errors, statedir
+from wasm_node.agent import engine, errors, interfaces, statedir
 from wasm_node.agent.asynckit import clock
 from wasm_node.agent.containers import client, workers
 from wasm_node.agent.files import images, localpods, manifests
 from wasm_node.agent.logs import changes, following, store
-from wasm_node.agent.model import actions, desired, ids, log_options
+from wasm_node.agent.model import actions, desired, ids, log_options, traffic
 from wasm_node.agent.oci import puller
 from wasm_node.agent.probes import network
 from wasm_node.protocol import records
@@ -128,6 +128,31 @@ class _Terminal:
             who = f"{pod.name}/{event.container}" if event.container else pod.name
             print(f"{who}: {event.message}", file=sys.stderr, flush=True)  # noqa: T201  # its job
 
+    def serving(self, pod: ids.PodRef, port: int) -> None:
+        """Say where a pod can be asked."""
+        text = f"{pod.name}: serving on http://{_LOOPBACK}:{port}/ (Ctrl-C ends it)"
+        print(text, file=sys.stderr, flush=True)  # noqa: T201  # its job
+
+
+class _Announcing:
+    """HttpWorkers that tell of each attempt whose ports can be asked."""
+
+    def __init__(
+        self, behind: interfaces.HttpWorkers, serves: Callable[[records.AttemptId], None]
+    ) -> None:
+        self._behind = behind
+        self._serves = serves
+
+    async def set_accepting(self, attempt: records.AttemptId, *, accepting: bool) -> None:
+        """Have its worker take connections, or not; tell, if there is one."""
+        await self._behind.set_accepting(attempt, accepting=accepting)
+        if accepting and await self._behind.traffic(attempt) is not None:
+            self._serves(attempt)
+
+    async def traffic(self, attempt: records.AttemptId) -> traffic.Traffic | None:
+        """Return what its worker has counted."""
+        return await self._behind.traffic(attempt)
+
 
 class _Laptop:
     """An engine over files, and the terminal that shows its pods."""
@@ -139,7 +164,10 @@ class _Laptop:
         self._logs = store.CriLogStore(directory.logs)
         self._news = changes.Changes()
         self._interrupted = asyncio.Event()
-        terminal = _Terminal(verbose=verbose)
+        self._hurried = asyncio.Event()
+        self._terminal = terminal = _Terminal(verbose=verbose)
+        self._found: Mapping[str, desired.DesiredPod] = {}
+        self._serving: set[records.AttemptId] = set()
         outside = engine.Outside(
             source=self._local,
             sink=self._local,
@@ -148,7 +176,7 @@ class _Laptop:
             containers=client.RuntimeContainers(directory.state, directory.socket),
             logs=self._logs,
             prober=network.NetworkProber(),
-            workers=workers.SocketWorkers(directory.run),
+            workers=_Announcing(workers.SocketWorkers(directory.run), self._serves),
             clock=clock.SystemClock(),
             progress=terminal.progress,
             ended=lambda pod, attempt: self._news.notify(
@@ -166,17 +194,28 @@ class _Laptop:
         made = cls(directory, puller_, verbose=verbose)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, made._interrupted.set)
+            loop.add_signal_handler(number, made._interrupt)
         with made._news:
             async with asyncio.TaskGroup() as group:
                 engine_task = group.create_task(made._pods.run())
                 yield made
                 engine_task.cancel()
 
+    def _interrupt(self) -> None:
+        (self._hurried if self._interrupted.is_set() else self._interrupted).set()
+
+    def _serves(self, attempt: records.AttemptId) -> None:
+        pod = self._found.get(attempt.pod_uid)
+        if pod is not None and attempt not in self._serving:
+            self._serving.add(attempt)
+            for port in pod.container(attempt.container).tcp_ports():
+                self._terminal.serving(pod.ref, port)
+
     async def session(
         self, found: manifests.Manifests, *, alone: bool, watched: Path | None
     ) -> int | None:
         """Run these pods; None: the watched file changed, begin anew."""
+        self._found = {each.ref.uid: each for each in found.pods}
         self._local.apply(found)
         async with asyncio.TaskGroup() as group:
             shown = group.create_task(self._show(found))
@@ -189,14 +228,22 @@ class _Laptop:
             ending = [*enough, changed] if watched else [shown, *enough]
             await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
             code = self._code(shown, changed)
-            for pod in found.pods:
-                self._local.delete(pod.ref.uid, grace_s=0.0)
+            hurry = group.create_task(self._end(found, gently=code == INTERRUPTED))
             for pod in found.pods:
                 await self._local.removed(pod.ref.uid)
             await shown
-            for each in (*enough, changed):
+            for each in (*enough, changed, hurry):
                 each.cancel()
         return code
+
+    async def _end(self, found: manifests.Manifests, *, gently: bool) -> None:
+        """Have pods end; gently: those that serve finish their answers."""
+        asked = {each.pod_uid for each in self._serving} if gently else set()
+        for pod in found.pods:
+            self._local.delete(pod.ref.uid, grace_s=None if pod.ref.uid in asked else 0.0)
+        await self._hurried.wait()
+        for pod in found.pods:
+            self._local.delete(pod.ref.uid, grace_s=0.0)
 
     def _code(
         self, shown: "asyncio.Task[Sequence[Mapping[str, Any]]]", changed: "asyncio.Task[None]"
@@ -210,16 +257,17 @@ class _Laptop:
         codes = [
             each["state"].get("terminated", {}).get("exitCode", 0)
             for status in shown.result()
-            for each in status.get("containerStatuses", ())
+            for kind in ("initContainerStatuses", "containerStatuses")
+            for each in status.get(kind, ())
         ]
         return next((int(code) for code in codes if code), 0)
 
     async def _show(self, found: manifests.Manifests) -> Sequence[Mapping[str, Any]]:
         """Show all logs to their ends; return the pods' last statuses."""
-        several = sum(len(pod.containers) for pod in found.pods) > 1
+        several = sum(len(pod.all_containers) for pod in found.pods) > 1
         async with asyncio.TaskGroup() as group:
             for pod in found.pods:
-                for each in pod.containers:
+                for each in pod.all_containers:
                     group.create_task(self._show_container(pod, each, prefixed=several))
             ends = [group.create_task(self._local.over(pod.ref.uid)) for pod in found.pods]
         return [each.result() for each in ends]

@@ -103,7 +103,11 @@ def test_a_wrong_shape_says_where() -> None:
         ({}, []),
         ({"hostNetwork": False, "initContainers": [], "os": None}, []),
         ({"hostNetwork": True}, ["spec.hostNetwork"]),
-        ({"initContainers": [{"name": "i"}]}, ["spec.initContainers"]),
+        ({"initContainers": [{"name": "i"}]}, []),
+        ({"initContainers": [{"name": "i", "stdin": True}]}, ["spec.initContainers[i].stdin"]),
+        ({"containers": [{"name": "m", "restartPolicy": "Never", "restartPolicyRules": [
+            {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [1]}}]}]},
+         ["spec.containers[m].restartPolicyRules.action"]),
         ({"containers": [{"name": "m", "readinessProbe": {"exec": {"command": ["x"]}}}]},
          ["spec.containers[m].readinessProbe.exec"]),
         ({"containers": [{"name": "m", "livenessProbe": {"grpc": {"port": 1}}}]},

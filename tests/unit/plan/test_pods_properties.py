@@ -143,7 +143,7 @@ def test_delays_never_shrink_before_the_reset(ran_s: list[float]) -> None:
     for attempt, ran in enumerate(ran_s):
         ended = _ended(attempt, 1, ran, 0)
         seen = observed.ObservedContainer(current=ended, backoff_s=backoff_s)
-        start = restarts.next_start(desired.RestartPolicy.ALWAYS, seen)
+        start = restarts.next_start(_wanted("Always").container("main"), seen)
         assert start is not None
         waits.append(max(0.0, start.at - ended.finished_at))
         backoff_s = start.backoff_s
@@ -165,3 +165,98 @@ def test_facts_in_any_order_give_one_truth(
         container = adopt.apply(container, fact)
 
     assert newest == (container.current.id.attempt if container.current else None)
+
+
+SIDECAR = {"name": "side", "image": "x", "restartPolicy": "Always"}
+INITS = [{"name": "first", "image": "x"}, SIDECAR, {"name": "second", "image": "x"}]
+
+
+class Life:
+    """A pod with init containers that is lived through, step by step."""
+
+    def __init__(self, policy: str) -> None:
+        spec = {"containers": [MAIN], "initContainers": INITS, "restartPolicy": policy}
+        self.wanted = parsing.pod({"metadata": {"name": "p", "uid": "u1"}, "spec": spec})
+        self.seen = observed.ObservedPod(NOW)
+        self.now = NOW
+        self.complete: set[str] = set()
+        """Names of those that have done what the next one waits for."""
+
+    def plan(self) -> list[actions.Action]:
+        """Return what is to be done, with a minute gone."""
+        self.now += 1000
+        return pods.plan(self.wanted, self.seen, now=self.now)
+
+    def act(self, action: actions.Action) -> str:
+        """Do it; return the name of the container that it has begun, if any."""
+        match action:
+            case actions.PullImage(name):
+                self._put(name, _with(self.seen.container(name), image=HERE))
+            case actions.StartContainer(name, attempt):
+                running = observed.Running(records.AttemptId("u1", name, attempt), 8, self.now)
+                self._put(name, adopt.started(self.seen.container(name), running))
+                if name == "side":
+                    self.complete.add(name)
+                return name
+            case actions.StopContainer(attempt=stopped):
+                self.end(stopped.container, 143)
+            case _:
+                raise AssertionError(action)
+        return ""
+
+    def running(self) -> list[str]:
+        """List the containers that run."""
+        found = self.seen.containers.items()
+        return [name for name, each in found if isinstance(each.current, observed.Running)]
+
+    def end(self, name: str, code: int) -> None:
+        """Have a container end by itself, or as it was told."""
+        current = self.seen.container(name).current
+        assert current is not None
+        ended = _ended(current.id.attempt, code, 1, NOW - self.now)
+        named = dataclasses.replace(ended, id=current.id)
+        self._put(name, adopt.apply(self.seen.container(name), named))
+        if code == 0 and name != "main":
+            self.complete.add(name)
+
+    def _put(self, name: str, container: observed.ObservedContainer) -> None:
+        containers = {**self.seen.containers, name: container}
+        self.seen = dataclasses.replace(self.seen, containers=containers)
+
+
+@given(policy=POLICIES, draw=st.data())
+def test_the_order_of_init_containers_holds(policy: str, draw: st.DataObject) -> None:
+    """Each begins when those before it are complete, and no more after that."""
+    life = Life(policy)
+    order = [str(each["name"]) for each in INITS] + ["main"]
+    for _ in range(draw.draw(st.integers(1, 15))):
+        for action in life.plan():
+            complete = set(life.complete)
+            begun = life.act(action)
+            if begun:
+                assert complete >= set(order[: order.index(begun)])
+                assert begun in ("side", "main") or begun not in complete
+        if life.running():
+            ending = draw.draw(st.sampled_from(life.running()))
+            life.end(ending, draw.draw(st.integers(0, 1)))
+
+
+@given(policy=POLICIES, draw=st.data())
+def test_a_sidecar_ends_last(policy: str, draw: st.DataObject) -> None:
+    """Deleted at any time, the pod is over, and its sidecar went last."""
+    life = Life(policy)
+    for _ in range(draw.draw(st.integers(0, 8))):
+        for action in life.plan():
+            life.act(action)
+        if draw.draw(st.booleans()) and (others := set(life.running()) - {"side"}):
+            life.end(others.pop(), draw.draw(st.integers(0, 1)))
+    life.wanted = life.wanted.ending(30.0)
+    for _ in range(3):
+        for action in life.plan():
+            if isinstance(action, actions.ForgetPod):
+                assert not life.running()
+                return
+            assert isinstance(action, actions.StopContainer)
+            assert action.attempt.container != "side" or life.running() == ["side"]
+            life.act(action)
+    raise AssertionError(f"not over: {life.seen}")

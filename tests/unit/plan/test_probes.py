@@ -100,8 +100,12 @@ def test_a_verdict_is_what_the_last_results_say(
         (_pod(READINESS, LIVENESS), _seen({READINESS: False}), [READINESS, LIVENESS]),
         (_pod(READINESS, LIVENESS), observed.ObservedContainer(), []),
         (_pod(READINESS, LIVENESS, phase="Failed"), _seen(), []),
-        (_pod(READINESS, LIVENESS, meta={"deletionTimestamp": "x"}), _seen(), [READINESS]),
-        (_pod(STARTUP, READINESS, meta={"deletionTimestamp": "x"}), _seen(), []),
+        (
+            _pod(READINESS, LIVENESS, meta={"deletionTimestamp": "2027-01-15T08:00:00Z"}),
+            _seen(),
+            [READINESS],
+        ),
+        (_pod(STARTUP, READINESS, meta={"deletionTimestamp": "2027-01-15T08:00:00Z"}), _seen(), []),
         (_pod(), _seen(), []),
     ],
 )

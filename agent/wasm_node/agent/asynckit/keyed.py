@@ -62,9 +62,12 @@ class KeyedWorkers(Generic[Key]):
 
     def poke_later(self, key: Key, delay_s: float) -> None:
         """Poke after a delay; an earlier poke makes this one needless."""
-        self._cancel_timer(key)
         loop = asyncio.get_running_loop()
-        self._timers[key] = loop.call_later(max(0.0, delay_s), self.poke, key)
+        at = loop.time() + max(0.0, delay_s)
+        if key in self._timers and self._timers[key].when() <= at:
+            return
+        self._cancel_timer(key)
+        self._timers[key] = loop.call_at(at, self.poke, key)
 
     def _cancel_timer(self, key: Key) -> None:
         timer = self._timers.pop(key, None)

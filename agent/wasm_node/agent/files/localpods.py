@@ -14,7 +14,7 @@ from wasm_node.agent.files import manifests
 from wasm_node.agent.model import desired, ids
 
 _STARTING = "ContainerCreating"
-_PASSING = (_STARTING, "CrashLoopBackOff")
+_PASSING = (_STARTING, "PodInitializing", "CrashLoopBackOff")
 
 
 class LocalPods:
@@ -98,7 +98,7 @@ class LocalPods:
             await self._changed.wait_for(
                 lambda: any(
                     each["state"].get("waiting", {}).get("reason", _STARTING) not in _PASSING
-                    for each in self._statuses.get(uid, {}).get("containerStatuses", ())
+                    for each in self._containers(uid)
                 )
             )
 
@@ -107,5 +107,8 @@ class LocalPods:
         return uid not in self._wanted or phase in ("Succeeded", "Failed")
 
     def _container(self, uid: ids.PodUid, name: str) -> Mapping[str, Any]:
-        statuses = self._statuses.get(uid, {}).get("containerStatuses", ())
-        return next((each for each in statuses if each["name"] == name), {})
+        return next((each for each in self._containers(uid) if each["name"] == name), {})
+
+    def _containers(self, uid: ids.PodUid) -> list[Mapping[str, Any]]:
+        status = self._statuses.get(uid, {})
+        return [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]

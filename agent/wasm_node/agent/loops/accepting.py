@@ -57,7 +57,7 @@ class Accepting:
         wanted, seen = self._wanted.get(uid), self._seen.get(uid)
         if wanted is None or seen is None:
             return {}
-        known = ((each, seen.container(each.name)) for each in wanted.containers)
+        known = ((each, seen.container(each.name)) for each in wanted.all_containers)
         return {
             container.current.id: probes.is_ready(each, container, wanted.status)
             for each, container in known

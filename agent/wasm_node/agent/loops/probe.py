@@ -132,7 +132,7 @@ class Probing:
         wanted, seen = self._wanted.get(uid), self._seen.get(uid)
         if wanted is None or seen is None:
             return
-        for container in wanted.containers:
+        for container in wanted.all_containers:
             known = seen.container(container.name)
             if container.probes and isinstance(known.current, observed.Running):
                 for each in probes.due(wanted, container, known):

@@ -38,7 +38,7 @@ async def scrape(
     async with asyncio.TaskGroup() as group:
         for pod in wanted:
             known = seen.get(pod.ref.uid)
-            for each in pod.containers:
+            for each in pod.all_containers:
                 now = known.container(each.name).current if known else None
                 if each.tcp_ports() and isinstance(now, observed.Running):
                     group.create_task(ask(pod.ref, now.id))

@@ -63,7 +63,7 @@ class Starter:
             log_path=str(log),
             memory_limit_bytes=wanted.memory_limit_bytes,
             cpu_limit_millis=wanted.cpu_limit_millis,
-            stop_grace_s=None if http else pods.stop_grace(pod),
+            stop_grace_s=None if http else pods.stop_grace(pod, wanted),
             http=http,
         )
         return await self._containers.start(spec)

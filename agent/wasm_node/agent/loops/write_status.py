@@ -16,6 +16,7 @@ from typing import Any
 from wasm_node.agent import errors, interfaces
 from wasm_node.agent.asynckit import backoff, keyed
 from wasm_node.agent.model import ids, manifest
+from wasm_node.agent.plan import pods as pods_plan
 from wasm_node.agent.plan import status as planning
 from wasm_node.agent.stores import pods
 
@@ -118,6 +119,14 @@ class StatusWriter:
             self._write_later(uid)
         else:
             self._pauses.pop(uid, None)
+            self._look_at_deadline(uid)
+
+    def _look_at_deadline(self, uid: ids.PodUid) -> None:
+        """Have what time alone changes written, too."""
+        wanted, seen = self._wanted.get(uid), self._seen.get(uid)
+        at = pods_plan.deadline_at(wanted, seen) if wanted and seen else None
+        if at is not None and at > self._clock.now():
+            self._workers.poke_later(uid, at - self._clock.now())
 
     def _write_later(self, uid: ids.PodUid) -> None:
         pause = self._pauses.setdefault(uid, backoff.Backoff(first_s=0.5, most_s=10.0))

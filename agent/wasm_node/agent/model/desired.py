@@ -75,8 +75,30 @@ class EnvObject:
 
 
 @dataclasses.dataclass(frozen=True)
+class RestartRule:
+    """
+    Exit codes after which a container is started again, whatever its policy.
+
+    Attributes:
+        codes: as listed.
+        listed: the rule is of these codes; else of all others.
+    """
+
+    codes: frozenset[int]
+    listed: bool
+
+    def matches(self, code: int) -> bool:
+        """Say whether the rule is of this code."""
+        return (code in self.codes) is self.listed
+
+
+@dataclasses.dataclass(frozen=True)
 class DesiredContainer:
-    """One container; limits are None where none is set."""
+    """
+    One container; limits are None where none is set.
+
+    A sidecar is an init container that runs on beside the others (KEP-753).
+    """
 
     name: str
     image: str
@@ -91,6 +113,8 @@ class DesiredContainer:
     resources: manifest.Resources
     ports: tuple[manifest.Port, ...] = ()
     probes: tuple[probe.Probe, ...] = ()
+    restart_rules: tuple[RestartRule, ...] = ()
+    sidecar: bool = False
 
     def tcp_ports(self) -> tuple[int, ...]:
         """Return the numbers of its TCP ports, in order, each once."""
@@ -119,9 +143,12 @@ class DesiredPod:
         ref: namespace, name, uid.
         generation: `metadata.generation`.
         containers: in the order of the manifest.
+        init_containers: in the order in which they are started.
         restart_policy: the pod's; containers carry their own resolved one.
         deleting: `metadata.deletionTimestamp` is set.
         grace_s: seconds between the request to end and the kill.
+        kill_at: unix seconds of that kill; None: unknown, or not deleting.
+        deadline_s: seconds that it may be active; None: for ever.
         finished: the API server already holds a terminal phase.
         refusals: not empty: nothing of this pod is started.
         qos_class: Guaranteed, Burstable or BestEffort.
@@ -148,10 +175,23 @@ class DesiredPod:
     http: serving.Serving = serving.USUAL
     readiness_gates: tuple[str, ...] = ()
     gone: bool = False
+    init_containers: tuple[DesiredContainer, ...] = ()
+    kill_at: float | None = None
+    deadline_s: float | None = None
+
+    @property
+    def all_containers(self) -> tuple[DesiredContainer, ...]:
+        """Init containers first, as `kubectl` lists them."""
+        return self.init_containers + self.containers
+
+    @property
+    def sidecars(self) -> tuple[DesiredContainer, ...]:
+        """The init containers that run on."""
+        return tuple(each for each in self.init_containers if each.sidecar)
 
     def container(self, name: str) -> DesiredContainer:
         """Return one container; KeyError where there is none of that name."""
-        for each in self.containers:
+        for each in self.all_containers:
             if each.name == name:
                 return each
         raise KeyError(name)

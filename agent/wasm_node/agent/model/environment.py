@@ -156,7 +156,7 @@ def _field(pod: desired.DesiredPod, path: str, place: Place) -> str:
 def _resource(
     pod: desired.DesiredPod, value: desired.FromResource, allocatable: Allocatable
 ) -> str:
-    for container in pod.containers:
+    for container in pod.all_containers:
         if container.name == value.container:
             break
     else:

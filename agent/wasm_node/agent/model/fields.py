@@ -91,7 +91,7 @@ def _probe(name: str) -> Mapping[str, Fate]:
 
 
 POD: Mapping[str, Fate] = {
-    "activeDeadlineSeconds": _refused(_LATER),
+    "activeDeadlineSeconds": _honoured(),
     "affinity": _SCHEDULER,
     "automountServiceAccountToken": _meaningless("API access is not mounted by this version"),
     "containers": _INSIDE,
@@ -108,7 +108,7 @@ POD: Mapping[str, Fate] = {
     "hostname": _meaningless("WASI has no host name to ask for"),
     "hostnameOverride": _meaningless("WASI has no host name to ask for"),
     "imagePullSecrets": _meaningless("images are pulled without credentials in this version"),
-    "initContainers": _refused(_LATER),
+    "initContainers": _INSIDE,
     "nodeName": _honoured(),
     "nodeSelector": _SCHEDULER,
     "os": _refused("only a pod without spec.os, or with a wasm one, can run here"),
@@ -183,8 +183,10 @@ CONTAINER: Mapping[str, Fate] = {
     "resources.claims": _refused(_LATER),
     "resources.limits": _honoured("memory always; cpu where the runtime may make cgroups"),
     "resources.requests": _SCHEDULER,
-    "restartPolicy": _refused(_LATER),
-    "restartPolicyRules": _refused(_LATER),
+    "restartPolicy": _honoured("of an init container, Always: a sidecar"),
+    "restartPolicyRules": _INSIDE,
+    "restartPolicyRules.action": _refused("only Restart is known to this version", "Restart"),
+    "restartPolicyRules.exitCodes": _honoured(),
     "securityContext": _INSIDE,
     "securityContext.allowPrivilegeEscalation": _STRICTER,
     "securityContext.appArmorProfile": _STRICTER,
@@ -208,7 +210,11 @@ CONTAINER: Mapping[str, Fate] = {
     "volumeMounts": _honoured("with their volume"),
     "workingDir": _meaningless("WASI has no working directory: use absolute paths"),
 }
-"""Keyed by path below `spec.containers[]`."""
+"""Keyed by path below `spec.containers[]` and `spec.initContainers[]`."""
+
+
+CONTAINER_LISTS = ("initContainers", "containers")
+"""Fields of a PodSpec that list containers."""
 
 
 def refusals(spec: Mapping[str, Any]) -> tuple[desired.Refusal, ...]:
@@ -225,9 +231,9 @@ def _below(
             continue  # newer than this version's schema: the API server may default it
         if fate.kind is Kind.REFUSED and not _asks_nothing(prefix + key, inner, fate):
             yield desired.Refusal(f"{shown}.{key}", fate.note)
-        elif fate.kind is Kind.INSIDE and key == "containers":
+        elif fate.kind is Kind.INSIDE and key in CONTAINER_LISTS:
             for each in inner:
-                yield from _below(each, CONTAINER, f"{shown}.containers[{each['name']}]", "")
+                yield from _below(each, CONTAINER, f"{shown}.{key}[{each['name']}]", "")
         elif fate.kind is Kind.INSIDE:
             for each in inner if isinstance(inner, list) else [inner]:
                 yield from _below(each, rows, f"{shown}.{key}", f"{prefix}{key}.")

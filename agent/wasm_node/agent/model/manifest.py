@@ -120,8 +120,22 @@ class Probe(_Part, frozen=True):
     termination_grace_period_seconds: int | None = None
 
 
+class ExitCodes(_Part, frozen=True):
+    """`exitCodes` of a restart rule."""
+
+    operator: str = "In"
+    values: tuple[int, ...] = ()
+
+
+class RestartRule(_Part, frozen=True):
+    """One of `restartPolicyRules`."""
+
+    action: str = ""
+    exit_codes: ExitCodes | None = None
+
+
 class Container(_Part, frozen=True):
-    """One of `spec.containers`."""
+    """One of `spec.containers` and `spec.initContainers`."""
 
     name: str
     image: str = ""
@@ -136,6 +150,8 @@ class Container(_Part, frozen=True):
     startup_probe: Probe | None = None
     readiness_probe: Probe | None = None
     liveness_probe: Probe | None = None
+    restart_policy: str = ""
+    restart_policy_rules: tuple[RestartRule, ...] = ()
 
 
 class ReadinessGate(_Part, frozen=True):
@@ -149,7 +165,9 @@ class PodSpec(_Part, frozen=True):
 
     containers: tuple[Container, ...]
     node_name: str = ""
+    init_containers: tuple[Container, ...] = ()
     restart_policy: str = "Always"
+    active_deadline_seconds: int | None = None
     termination_grace_period_seconds: int | None = None
     service_account_name: str = ""
     readiness_gates: tuple[ReadinessGate, ...] = ()
@@ -205,6 +223,14 @@ class StatusSeen(_Part, frozen=True):
     start_time: str | None = None
     conditions: tuple[Condition, ...] = ()
     container_statuses: tuple[ContainerSeen, ...] = ()
+    init_container_statuses: tuple[ContainerSeen, ...] = ()
+
+    def last_said(self, container_id: str) -> ContainerSeen | None:
+        """Return what was said of one attempt of a container."""
+        for each in (*self.container_statuses, *self.init_container_statuses):
+            if each.container_id == container_id:
+                return each
+        return None
 
 
 class Pod(_Part, frozen=True):

@@ -5,13 +5,14 @@ Called at the edge (`agent.kube` for the API server's objects, `agent.files`
 for manifests on disk); everything further in is typed and frozen.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from wasm_node.agent import errors
-from wasm_node.agent.model import desired, fields, ids, manifest, probe, quantity, serving
+from wasm_node.agent.model import desired, fields, ids, manifest, probe, quantity, serving, times
 
 _TERMINAL = ("Succeeded", "Failed")
 _DEFAULT_GRACE_S = 30.0
@@ -39,17 +40,20 @@ def _pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
         ref=ids.PodRef(meta.namespace, meta.name, ids.pod_uid(meta.uid)),
         generation=meta.generation,
         containers=tuple(_container(each, restart) for each in spec.containers),
+        init_containers=tuple(_init_container(each, restart) for each in spec.init_containers),
         restart_policy=restart,
         deleting=meta.deletion_timestamp is not None,
         grace_s=_grace(meta, spec),
         finished=read.status.phase in _TERMINAL,
         refusals=(*fields.refusals(raw["spec"]), *unreadable),
-        qos_class=qos_class(spec.containers),
+        qos_class=qos_class((*spec.containers, *spec.init_containers)),
         metadata=meta,
         service_account=spec.service_account_name,
         status=read.status,
         http=served,
         readiness_gates=tuple(each.condition_type for each in spec.readiness_gates),
+        kill_at=times.unix(meta.deletion_timestamp) if meta.deletion_timestamp else None,
+        deadline_s=spec.active_deadline_seconds,
     )
 
 
@@ -90,6 +94,16 @@ def _grace(meta: manifest.Metadata, spec: manifest.PodSpec) -> float:
     return _DEFAULT_GRACE_S
 
 
+def _init_container(
+    read: manifest.Container, restart: desired.RestartPolicy
+) -> desired.DesiredContainer:
+    """As ContainerShouldRestart: success is the end of an ordinary one."""
+    if read.restart_policy == desired.RestartPolicy.ALWAYS:
+        return dataclasses.replace(_container(read, restart), sidecar=True)
+    once = restart is not desired.RestartPolicy.ALWAYS
+    return _container(read, restart if once else desired.RestartPolicy.ON_FAILURE)
+
+
 def _container(
     read: manifest.Container, restart: desired.RestartPolicy
 ) -> desired.DesiredContainer:
@@ -103,13 +117,19 @@ def _container(
         args=read.args,
         env_from=tuple(_env_object(each) for each in read.env_from),
         env=tuple((each.name, _env_value(each, read.name)) for each in read.env),
-        restart=restart,
+        restart=desired.RestartPolicy(read.restart_policy or restart),
+        restart_rules=tuple(_restart_rule(each) for each in read.restart_policy_rules),
         memory_limit_bytes=None if memory is None else quantity.ceiling(memory),
         cpu_limit_millis=None if cpu is None else quantity.millis(cpu),
         resources=read.resources,
         ports=read.ports,
         probes=probe.of(read),
     )
+
+
+def _restart_rule(read: manifest.RestartRule) -> desired.RestartRule:
+    codes = read.exit_codes or manifest.ExitCodes()
+    return desired.RestartRule(frozenset(codes.values), codes.operator == "In")
 
 
 def _pull_policy(read: manifest.Container) -> desired.PullPolicy:

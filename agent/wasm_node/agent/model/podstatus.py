@@ -74,6 +74,7 @@ class PodStatus(_Part, frozen=True):
     phase: str
     conditions: tuple[manifest.Condition, ...]
     container_statuses: tuple[ContainerStatus, ...]
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
     observed_generation: int = 0
     start_time: str = ""
     host_ip: str = msgspec.field(name="hostIP", default="")

@@ -11,7 +11,7 @@ plan may count on an earlier one having succeeded.
 from collections.abc import Iterator
 
 from wasm_node.agent.model import actions, desired, observed
-from wasm_node.agent.plan import probes, restarts
+from wasm_node.agent.plan import order, probes, restarts
 
 
 def plan(
@@ -25,23 +25,35 @@ def plan(
     if seen.forgotten:
         return []
     if wanted.deleting:
-        return list(_tear_down(wanted, seen))
+        return list(_tear_down(wanted, seen, now))
     if wanted.finished:  # by us, or by one who had the right: eviction, pod GC
-        return list(_stop_all(wanted, seen))
+        return list(_stop_all(wanted, seen, now))
     if wanted.refusals:
         return []
-    return [act for each in wanted.containers for act in _keep_up(wanted, each, seen, now)]
+    if order.outcome(wanted, seen) is not None:  # sidecars may still run
+        return list(_stop_all(wanted, seen, now))
+    deadline = deadline_at(wanted, seen)
+    if deadline is not None and deadline <= now:
+        return list(_stop_all(wanted, seen, now))
+    looks = [] if deadline is None else [actions.LookAgain(deadline)]
+    due = order.to_keep_up(wanted, seen)
+    return [act for each in due for act in _keep_up(wanted, each, seen, now)] + looks
 
 
-def stop_grace(wanted: desired.DesiredPod) -> float:
+def deadline_at(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> float | None:
+    """Return when its `activeDeadlineSeconds` are over; None: never."""
+    return None if wanted.deadline_s is None else seen.started_at + wanted.deadline_s
+
+
+def stop_grace(pod: desired.DesiredPod, wanted: desired.DesiredContainer) -> float:
     """
-    Return how many seconds a command gets to end by itself.
+    Return how many seconds a container that is a command gets to end by itself.
 
     Wasm has no signals: a guest cannot notice that it should end. One that
     would run for ever (restartPolicy Always) gains nothing by waiting; one
     that ends by itself may finish its work (docs/architecture.md, Stop).
     """
-    return 0.0 if wanted.restart_policy is desired.RestartPolicy.ALWAYS else wanted.grace_s
+    return 0.0 if wanted.restart is desired.RestartPolicy.ALWAYS else pod.grace_s
 
 
 def _keep_up(
@@ -53,7 +65,7 @@ def _keep_up(
     container = seen.container(wanted.name)
     if isinstance(container.current, observed.Running):
         yield from _keep_healthy(pod, wanted, container, container.current)
-    elif start := restarts.next_start(wanted.restart, container):
+    elif start := restarts.next_start(wanted, container):
         yield from _bring_up(wanted, container, start, now)
 
 
@@ -67,7 +79,8 @@ def _keep_healthy(
     failing = probes.unhealthy(wanted, seen)
     if failing is None:
         return
-    why = f"Container {wanted.name} failed {failing.kind.lower()} probe"
+    what = "Init container" if wanted.sidecar else "Container"
+    why = f"{what} {wanted.name} failed {failing.kind.lower()} probe"
     if wanted.restart is not desired.RestartPolicy.NEVER:
         why += ", will be restarted"
     grace_s = pod.grace_s if failing.grace_s is None else failing.grace_s
@@ -94,19 +107,21 @@ def _back_off(wanted: desired.DesiredContainer) -> actions.Event:
     return actions.Event("BackOff", said, warning=True, container=wanted.name)
 
 
-def _tear_down(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> Iterator[actions.Action]:
-    stops = _stop_all(wanted, seen)
+def _tear_down(
+    wanted: desired.DesiredPod, seen: observed.ObservedPod, now: float
+) -> Iterator[actions.Action]:
+    stops = _stop_all(wanted, seen, now)
     yield from stops
     if not stops:  # records and logs must outlive the last container
         yield actions.ForgetPod()
 
 
 def _stop_all(
-    wanted: desired.DesiredPod, seen: observed.ObservedPod
+    wanted: desired.DesiredPod, seen: observed.ObservedPod, now: float
 ) -> list[actions.StopContainer]:
-    # Containers that a changed manifest no longer names are stopped as well.
     return [
-        actions.StopContainer(each.current.id, wanted.grace_s, f"Stopping container {name}")
-        for name, each in seen.containers.items()
-        if isinstance(each.current, observed.Running)
+        actions.StopContainer(
+            each.id, order.grace_s(wanted, name, now=now), f"Stopping container {name}"
+        )
+        for name, each in order.to_stop(wanted, seen)
     ]

@@ -89,7 +89,8 @@ def is_started(
         return True
     if probe.Kind.STARTUP in seen.verdicts:
         return seen.verdicts[probe.Kind.STARTUP]
-    return any(each.started for each in told.container_statuses if _is_of(each, seen.current))
+    said = told.last_said(container_id(seen.current.id))
+    return said is not None and bool(said.started)
 
 
 def is_ready(
@@ -104,7 +105,8 @@ def is_ready(
         return True
     if probe.Kind.READINESS in seen.verdicts:
         return seen.verdicts[probe.Kind.READINESS]
-    return any(each.ready for each in told.container_statuses if _is_of(each, seen.current))
+    said = told.last_said(container_id(seen.current.id))
+    return said is not None and said.ready
 
 
 def unhealthy(
@@ -152,7 +154,3 @@ def event(
 
 def _has(wanted: desired.DesiredContainer, kind: probe.Kind) -> bool:
     return any(each.kind is kind for each in wanted.probes)
-
-
-def _is_of(told: manifest.ContainerSeen, running: observed.Running) -> bool:
-    return told.container_id == container_id(running.id)

@@ -35,7 +35,7 @@ class Start:
     backoff_s: float
 
 
-def next_start(policy: desired.RestartPolicy, seen: observed.ObservedContainer) -> Start | None:
+def next_start(wanted: desired.DesiredContainer, seen: observed.ObservedContainer) -> Start | None:
     """Return the next attempt; None while one runs or none is due."""
     match seen.current:
         case None:
@@ -43,15 +43,15 @@ def next_start(policy: desired.RestartPolicy, seen: observed.ObservedContainer) 
         case observed.Running():
             return None
         case observed.Ended() as ended:
-            return _restart(policy, ended, seen.backoff_s)
+            return _restart(wanted, ended, seen.backoff_s)
         case never:
             assert_never(never)
 
 
 def _restart(
-    policy: desired.RestartPolicy, ended: observed.Ended, backoff_s: float
+    wanted: desired.DesiredContainer, ended: observed.Ended, backoff_s: float
 ) -> Start | None:
-    if not wants_restart(policy, ended):
+    if not wants_restart(wanted, ended):
         return None
     if ended.finished_at - ended.started_at > RESET_AFTER_S:
         backoff_s = 0.0
@@ -72,9 +72,15 @@ def failed(
     return dataclasses.replace(seen, failing=failing, image=None)
 
 
-def wants_restart(policy: desired.RestartPolicy, ended: observed.Ended) -> bool:
-    """Say whether the policy has this ending followed by another attempt."""
-    match policy:
+def wants_restart(wanted: desired.DesiredContainer, ended: observed.Ended) -> bool:
+    """
+    Say whether this ending is followed by another attempt.
+
+    Rules go first, then the policy (ContainerShouldRestart, KEP-5307).
+    """
+    if any(rule.matches(ended.exit.code) for rule in wanted.restart_rules):
+        return True
+    match wanted.restart:
         case desired.RestartPolicy.ALWAYS:
             return True
         case desired.RestartPolicy.ON_FAILURE:

@@ -11,7 +11,7 @@ import dataclasses
 from typing import TypeAlias, assert_never
 
 from wasm_node.agent.model import desired, manifest, observed, podstatus, times
-from wasm_node.agent.plan import probes, restarts
+from wasm_node.agent.plan import order, pods, probes, restarts
 
 _Row: TypeAlias = tuple[str, str | None, str | None]
 """Status, reason and message of a condition."""
@@ -35,13 +35,16 @@ def status(
 ) -> podstatus.PodStatus:
     """Return the pod's status; `previous` are its conditions so far."""
     containers = tuple(_container(wanted, each, seen, now) for each in wanted.containers)
-    phase = _phase(wanted, seen)
+    inits = tuple(_container(wanted, each, seen, now) for each in wanted.init_containers)
+    phase = _phase(wanted, seen, now)
+    late = phase == "Failed" and _is_late(wanted, seen, now)
     over = phase in ("Succeeded", "Failed")
     networked = bool(addresses.pod_ip) and not over
     return podstatus.PodStatus(
         phase=phase,
-        conditions=_conditions(wanted, containers, phase, previous, now),
+        conditions=_conditions(wanted, seen, inits, containers, phase, previous, now),
         container_statuses=containers,
+        init_container_statuses=inits,
         observed_generation=wanted.generation,
         start_time=times.rfc3339(seen.started_at),
         host_ip=addresses.host_ip,
@@ -49,6 +52,8 @@ def status(
         pod_ip=addresses.pod_ip if networked or over else "",
         pod_ips=_ips(addresses.pod_ip),
         qos_class=wanted.qos_class,
+        reason="DeadlineExceeded" if late else "",
+        message="Pod was active on the node longer than the specified deadline" if late else "",
     )
 
 
@@ -56,22 +61,28 @@ def _ips(address: str) -> tuple[podstatus.Address, ...]:
     return (podstatus.Address(address),) if address else ()
 
 
-def _phase(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> str:
-    """As getPhase: waiting first, then running, then how they ended."""
+def _phase(wanted: desired.DesiredPod, seen: observed.ObservedPod, now: float) -> str:
+    """As getPhase; over only once nothing runs (couldHaveRunningContainers)."""
     if wanted.finished:
         return wanted.status.phase
-    states = [(each, seen.container(each.name)) for each in wanted.containers]
-    if wanted.refusals or any(each.current is None for _, each in states):
-        return "Pending"
-    ended = [
-        (want, each.current) for want, each in states if isinstance(each.current, observed.Ended)
-    ]
-    if len(ended) < len(states):
-        return "Running"
-    coming_back = any(restarts.wants_restart(want.restart, end) for want, end in ended)
-    if coming_back and not wanted.deleting:
-        return "Running"
-    return "Succeeded" if all(end.exit.code == 0 for _, end in ended) else "Failed"
+    running = any(isinstance(each.current, observed.Running) for each in seen.containers.values())
+    if not running and _is_late(wanted, seen, now):
+        return "Failed"
+    well = order.outcome(wanted, seen)
+    if well is not None and not running:
+        return "Succeeded" if well else "Failed"
+    begun = all(seen.container(each.name).current is not None for each in wanted.containers)
+    return "Running" if begun and not wanted.refusals else "Pending"
+
+
+def _is_late(wanted: desired.DesiredPod, seen: observed.ObservedPod, now: float) -> bool:
+    """Say whether its deadline came before its end."""
+    deadline = pods.deadline_at(wanted, seen)
+    if deadline is None or now < deadline or wanted.deleting:
+        return False
+    ends = [seen.container(each.name).current for each in wanted.containers]
+    in_time = all(isinstance(each, observed.Ended) and each.finished_at < deadline for each in ends)
+    return not (in_time and order.outcome(wanted, seen) is not None)
 
 
 def _container(
@@ -87,12 +98,21 @@ def _container(
         image=container.image,
         image_id=seen.image_id or (seen.image.image_id if seen.image else ""),
         container_id=probes.container_id(seen.current.id) if seen.current else "",
-        ready=probes.is_ready(container, seen, wanted.status),
+        ready=_is_ready(wanted, container, pod),
         started=probes.is_started(container, seen, wanted.status),
         restart_count=seen.current.id.attempt if seen.current else 0,
         state=state,
         last_state=last,
     )
+
+
+def _is_ready(
+    wanted: desired.DesiredPod, container: desired.DesiredContainer, pod: observed.ObservedPod
+) -> bool:
+    """As UpdatePodStatus: an init container is ready once it is complete."""
+    if container in wanted.init_containers and not container.sidecar:
+        return order.is_complete(wanted, container, pod)
+    return probes.is_ready(container, pod.container(container.name), wanted.status)
 
 
 def _states(
@@ -110,7 +130,7 @@ def _states(
             running = podstatus.RunningState(times.rfc3339(started_at))
             return podstatus.State(running=running), earlier
         case observed.Ended() as ended:
-            start = restarts.next_start(container.restart, seen)
+            start = restarts.next_start(container, seen)
             held = wanted.deleting or wanted.finished or start is None
             if held or (start is not None and start.at <= now and seen.failing is None):
                 return _terminated(ended), earlier
@@ -129,7 +149,7 @@ def _waiting(wanted: desired.DesiredPod, seen: observed.ObservedContainer) -> po
     if isinstance(seen.current, observed.Ended):
         wait = f"back-off {_duration(seen.backoff_s)} restarting failed container"
         return podstatus.Waiting("CrashLoopBackOff", wait)
-    return podstatus.Waiting("ContainerCreating")
+    return podstatus.Waiting("PodInitializing" if wanted.init_containers else "ContainerCreating")
 
 
 def _duration(seconds: float) -> str:
@@ -152,18 +172,21 @@ def _terminated(ended: observed.Ended) -> podstatus.State:
 
 def _conditions(
     wanted: desired.DesiredPod,
+    seen: observed.ObservedPod,
+    inits: tuple[podstatus.ContainerStatus, ...],
     containers: tuple[podstatus.ContainerStatus, ...],
     phase: str,
     previous: tuple[manifest.Condition, ...],
     now: float,
 ) -> tuple[manifest.Condition, ...]:
-    containers_ready = _containers_ready(containers, phase)
+    sidecars = {each.name for each in wanted.sidecars}
+    lasting = (*(each for each in inits if each.name in sidecars), *containers)
+    containers_ready = _containers_ready(lasting, phase)
     over = phase in ("Succeeded", "Failed")
-    begun = any(each.container_id for each in containers)
-    initialized = ("True", "PodCompleted" if phase == "Succeeded" else None, None)
+    begun = any(each.container_id for each in (*inits, *containers))
     rows: dict[str, _Row] = {
         "PodReadyToStartContainers": ("True" if begun and not over else "False", None, None),
-        "Initialized": initialized,
+        "Initialized": _initialized(wanted, seen, phase),
         "Ready": _ready(wanted, containers_ready),
         "ContainersReady": containers_ready,
         "PodScheduled": ("True", None, None),
@@ -172,6 +195,19 @@ def _conditions(
     return tuple(
         _condition(kind, *row, held.get(kind), wanted.generation, now) for kind, row in rows.items()
     )
+
+
+def _initialized(wanted: desired.DesiredPod, seen: observed.ObservedPod, phase: str) -> _Row:
+    """As GeneratePodInitializedCondition."""
+    if phase == "Succeeded":
+        return "True", "PodCompleted", None
+    incomplete = " ".join(
+        each.name for each in wanted.init_containers if not order.is_complete(wanted, each, seen)
+    )
+    if not incomplete or order.has_begun(wanted, seen):
+        return "True", None, None
+    said = f"containers with incomplete status: [{incomplete}]"
+    return "False", "ContainersNotInitialized", said
 
 
 def _containers_ready(containers: tuple[podstatus.ContainerStatus, ...], phase: str) -> _Row:

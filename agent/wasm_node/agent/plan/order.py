@@ -1,0 +1,113 @@
+"""
+In which order the containers of a pod begin and end.
+
+Init containers begin one after the other, each when the one before it is
+complete: it has ended well, or it is a sidecar and has started. The others
+follow, all at once. At the end they go first, and then the sidecars, the last
+one first. The kubelet's rules: computeInitContainerActions of
+kuberuntime_container.go, terminationOrdering, and KEP-753 for sidecars.
+"""
+
+from collections.abc import Iterator
+
+from wasm_node.agent.model import desired, observed
+from wasm_node.agent.plan import probes, restarts
+
+LEAST_GRACE_S = 2.0
+"""minimumGracePeriodInSeconds: of a sidecar, however late it is told."""
+
+
+def is_complete(
+    pod: desired.DesiredPod, wanted: desired.DesiredContainer, seen: observed.ObservedPod
+) -> bool:
+    """Say whether an init container has done what the next one waits for."""
+    known = seen.container(wanted.name)
+    if wanted.sidecar:
+        return probes.is_started(wanted, known, pod.status)
+    return isinstance(known.current, observed.Ended) and known.current.exit.code == 0
+
+
+def has_begun(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
+    """Say whether a container that is no init container has ever run."""
+    return any(seen.container(each.name).current is not None for each in pod.containers)
+
+
+def to_keep_up(
+    pod: desired.DesiredPod, seen: observed.ObservedPod
+) -> Iterator[desired.DesiredContainer]:
+    """Yield the containers that should run now, or should be begun."""
+    if not has_begun(pod, seen):
+        reached = _reached(pod, seen)
+        for index, each in enumerate(pod.init_containers):
+            waits = index >= reached and not is_complete(pod, each, seen)
+            if each.sidecar or waits:
+                yield each
+            if waits:
+                return
+    else:
+        yield from pod.sidecars
+    yield from pod.containers
+
+
+def _reached(pod: desired.DesiredPod, seen: observed.ObservedPod) -> int:
+    """Return the index of the last init container that has begun."""
+    begun = (
+        index
+        for index, each in enumerate(pod.init_containers)
+        if seen.container(each.name).current is not None
+    )
+    return max(begun, default=0)
+
+
+def outcome(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool | None:
+    """
+    Say whether the pod has done its work well; None: it is not done.
+
+    Sidecars do not count. Nothing is restarted in a pod that is deleted.
+    """
+    if any(_has_failed(each, seen) for each in pod.init_containers if not each.sidecar):
+        return False
+    well = True
+    for each in pod.containers:
+        current = seen.container(each.name).current
+        if not isinstance(current, observed.Ended):
+            return None
+        if restarts.wants_restart(each, current) and not pod.deleting:
+            return None
+        well = well and current.exit.code == 0
+    return well
+
+
+def _has_failed(wanted: desired.DesiredContainer, seen: observed.ObservedPod) -> bool:
+    current = seen.container(wanted.name).current
+    if not isinstance(current, observed.Ended) or current.exit.code == 0:
+        return False
+    return not restarts.wants_restart(wanted, current)
+
+
+def to_stop(
+    pod: desired.DesiredPod, seen: observed.ObservedPod
+) -> list[tuple[str, observed.Running]]:
+    """
+    List those that are to be told to end now, with their names.
+
+    Without a grace period there is no order. What a changed manifest no longer
+    names ends with the first.
+    """
+    running = {
+        name: each.current
+        for name, each in seen.containers.items()
+        if isinstance(each.current, observed.Running)
+    }
+    sidecars = [each.name for each in pod.sidecars if each.name in running]
+    first = [name for name in running if name not in sidecars]
+    chosen = list(running) if pod.grace_s == 0 else first or sidecars[-1:]
+    return [(name, running[name]) for name in chosen]
+
+
+def grace_s(pod: desired.DesiredPod, name: str, *, now: float) -> float:
+    """Return how long a container has to end: a sidecar, what is left."""
+    is_sidecar = any(each.name == name for each in pod.sidecars)
+    if pod.kill_at is None or pod.grace_s == 0 or not is_sidecar:
+        return pod.grace_s
+    return min(pod.grace_s, max(LEAST_GRACE_S, pod.kill_at - now))

@@ -1,0 +1,140 @@
+"""Init containers, sidecars and deadlines on a real cluster."""
+
+from collections.abc import Callable
+from typing import Any
+
+from e2e import pods, watching
+from e2e.cluster import wait_until
+from e2e.namespaces import Namespace
+
+Images = Callable[[str], str]
+
+
+def _init(name: str, image: str, *args: object, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "image": image, "args": [str(each) for each in args], **fields}
+
+
+def _pod(
+    image: str, *args: object, inits: list[dict[str, Any]], restart: str = "Never"
+) -> dict[str, Any]:
+    made = pods.pod("p", image, *args, restart=restart)
+    made["spec"]["initContainers"] = inits
+    return made
+
+
+def _times(namespace: Namespace, container: str) -> list[str]:
+    """Return when each line of a container was written."""
+    log = namespace.kubectl("logs", "p", f"--container={container}", "--timestamps")
+    return [line.partition(" ")[0] for line in log.splitlines()]
+
+
+def _inits(pod: watching.Pod) -> dict[str, Any]:
+    return {each["name"]: each for each in pod["status"].get("initContainerStatuses", ())}
+
+
+def test_init_containers_run_one_after_the_other(namespace: Namespace, images: Images) -> None:
+    """By the lines that they write, no two overlap; then the others begin."""
+    count = images("count")
+    inits = [_init("a", count, 50, 4), _init("b", count, 50, 4)]
+    namespace.apply(_pod(count, 50, 4, inits=inits))
+    pod = namespace.wait_over("p")
+    written = [line for each in ("a", "b", "main") for line in _times(namespace, each)]
+    conditions = {each["type"]: each["status"] for each in pod["status"]["conditions"]}
+    waited = [
+        pods.state(seen.pod, "waiting").get("reason")
+        for seen in namespace.history("p")
+        if _inits(seen.pod).get("b", {}).get("state", {}).get("running")
+    ]
+
+    assert len(written) == 12
+    assert written == sorted(written)
+    assert pod["status"]["phase"] == "Succeeded"
+    assert conditions["Initialized"] == "True"
+    assert all(each["ready"] for each in _inits(pod).values())
+    assert set(waited) <= {"PodInitializing"}
+
+
+def test_an_init_container_that_fails_ends_the_pod(namespace: Namespace, images: Images) -> None:
+    """Under Never the pod has Failed, and the others have never begun."""
+    namespace.apply(_pod(images("sleep"), inits=[_init("a", images("exit"), 7)]))
+    pod = namespace.wait_over("p")
+
+    assert pod["status"]["phase"] == "Failed"
+    assert _inits(pod)["a"]["state"]["terminated"]["exitCode"] == 7
+    assert pods.state(pod, "waiting")["reason"] == "PodInitializing"
+
+
+def test_an_init_container_that_fails_is_tried_again(namespace: Namespace, images: Images) -> None:
+    """Under Always it restarts with back-off, and the pod stays Pending."""
+    inits = [_init("a", images("exit"), 7)]
+    namespace.apply(_pod(images("sleep"), inits=inits, restart="Always"))
+
+    def is_looping(seen: watching.Seen) -> bool:
+        waiting = _inits(seen.pod).get("a", {}).get("state", {}).get("waiting", {})
+        return bool(waiting.get("reason") == "CrashLoopBackOff")
+
+    pod = namespace.wait("p", "a crash loop", is_looping).pod
+
+    assert pod["status"]["phase"] == "Pending"
+    assert _inits(pod)["a"]["restartCount"] >= 1
+
+
+def test_a_job_with_a_sidecar_completes(namespace: Namespace, images: Images) -> None:
+    """The sidecar runs before and beside the work, and does not delay it."""
+    side = _init("side", images("count"), 20, restartPolicy="Always")
+    spec = _pod(images("count"), 50, 6, inits=[side])["spec"]
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "work"}}
+    namespace.apply({**job, "spec": {"template": {"spec": spec}}})
+    namespace.kubectl("wait", "--for=condition=complete", "job/work", "--timeout=30s")
+    (pod,) = namespace.get("pods?labelSelector=job-name=work")["items"]
+    log = {
+        each: namespace.kubectl("logs", "job/work", f"--container={each}", "--timestamps")
+        for each in ("side", "main")
+    }
+    side_at, main_at = ([line[:30] for line in log[each].splitlines()] for each in log)
+
+    assert pod["status"]["phase"] == "Succeeded"
+    assert len(main_at) == 6
+    assert side_at[0] < main_at[0] < main_at[-1] < side_at[-1]
+    assert "terminated" in _inits(pod)["side"]["state"]
+
+
+def test_a_deleted_pod_ends_its_sidecar_last(namespace: Namespace, images: Images) -> None:
+    """What the watcher sees: the main container has ended, then the sidecar."""
+    side = _init("side", images("spin"), restartPolicy="Always")
+    namespace.apply(_pod(images("sleep"), inits=[side], restart="Always"))
+    namespace.wait_running("p")
+    namespace.kubectl("delete", "pod", "p", "--wait=false")
+    last = namespace.wait_gone("p").pod
+    ended = [_inits(last)["side"], pods.status(last)]
+    finished = [each["state"]["terminated"]["finishedAt"] for each in ended]
+
+    assert finished[1] <= finished[0]
+
+
+def test_a_pod_has_a_deadline(namespace: Namespace, images: Images) -> None:
+    """Past activeDeadlineSeconds it has Failed, with the kubelet's words."""
+    pod = pods.pod("p", images("spin"), restart="Always")
+    pod["spec"] |= {"activeDeadlineSeconds": 2, "terminationGracePeriodSeconds": 1}
+    waits = pods.pod("waits", "127.0.0.1:1/nothing:v1", restart="Always")
+    waits["spec"]["activeDeadlineSeconds"] = 2
+    namespace.apply(pod, waits)
+    for name in ("p", "waits"):
+        status = namespace.wait_over(name)["status"]
+        assert (status["phase"], status["reason"]) == ("Failed", "DeadlineExceeded")
+        assert status["message"] == "Pod was active on the node longer than the specified deadline"
+
+
+def test_a_container_has_a_restart_policy_of_its_own(namespace: Namespace, images: Images) -> None:
+    """One is started again for its exit code, in a pod that is Never."""
+    rule = {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}
+    own: dict[str, Any] = {"restartPolicy": "Never", "restartPolicyRules": [rule]}
+    namespace.apply(pods.pod("p", images("exit"), 42, **own), pods.pod("q", images("exit"), 42))
+    wait_until(
+        lambda: (pods.status(namespace.get("pods/p")) or {}).get("restartCount", 0) >= 1,
+        "a restart",
+        within_s=30,
+    )
+    other = namespace.wait_over("q")
+
+    assert pods.status(other)["restartCount"] == 0
