@@ -8,6 +8,8 @@ replicas share the one of their node.
 
 import functools
 import json
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +38,15 @@ class Service:
 
     address: str
     inside: Sequence[str] = ()
+
+    def answers(self) -> bool:
+        """Say whether anybody takes a connection there."""
+        host, _, port = self.address.partition(":")
+        connect = f"import socket; socket.create_connection(({host!r}, {port or 80}), 5)"
+        done = subprocess.run(
+            [*self.inside, sys.executable, "-c", connect], check=False, capture_output=True
+        )
+        return done.returncode == 0
 
     def load(self, path: str) -> Any:
         """Ask for a path all the time; see `load.load`."""

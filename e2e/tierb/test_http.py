@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from e2e.cluster import hosts as cluster
+from e2e.cluster import wait_until
 from e2e.namespaces import Namespace
 from e2e.test_http import (
     Service,
@@ -25,6 +26,8 @@ def reached(namespace: Namespace, hosts: cluster.Hosts) -> Callable[[str], Servi
 
     def find(name: str) -> Service:
         address = namespace.get(f"services/{name}")["spec"]["clusterIP"]
-        return Service(address, hosts.hosts[0].in_network())
+        found = Service(address, hosts.hosts[0].in_network())
+        wait_until(found.answers, "kube-proxy to know the endpoints", within_s=30)
+        return found
 
     return find
