@@ -66,7 +66,7 @@ def is_running(seen: Seen) -> bool:
 def is_waiting(seen: Seen) -> bool:
     """Say whether the container waits, and says why beyond being created."""
     reason: str = state(seen.pod, "waiting").get("reason", "ContainerCreating")
-    return reason != "ContainerCreating"
+    return reason not in ("ContainerCreating", "PodInitializing")
 
 
 def is_deleting(seen: Seen) -> bool:

@@ -170,14 +170,12 @@ def test_a_missing_configmap_is_waited_for(namespace: Namespace, images: Images)
 
 def test_what_this_node_cannot_do_is_refused_by_name(namespace: Namespace, images: Images) -> None:
     """A pod with a field that is not supported waits and names the field."""
-    pod = pods.pod("modern", images("echo"))
-    pod["spec"]["initContainers"] = [{"name": "first", "image": images("echo")}]
-    namespace.apply(pod)
+    namespace.apply(pods.pod("modern", images("echo"), stdin=True))
 
     waiting = pods.state(namespace.wait_waiting("modern"), "waiting")
 
     assert waiting["reason"] == "UnsupportedPodSpec"
-    assert waiting["message"].startswith("spec.initContainers: not supported")
+    assert waiting["message"].startswith("spec.containers[main].stdin: not supported")
 
 
 @pytest.mark.parametrize(

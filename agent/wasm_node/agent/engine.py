@@ -92,7 +92,12 @@ class PodEngine:
                 outside.progress,
             ),
             starting.Starter(
-                outside.source, outside.puller, outside.containers, outside.logs, self._placed
+                outside.source,
+                outside.puller,
+                outside.containers,
+                outside.logs,
+                directory,
+                self._placed,
             ),
             ender,
             outside.containers,

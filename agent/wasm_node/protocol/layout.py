@@ -21,6 +21,8 @@ WORKERS = "workers"
 JOURNAL = "worker.jsonl"
 STOP = "stop.json"
 EXIT = "exit.json"
+TRASH = "trash"
+"""In the state directory: what was volumes of pods, about to be removed."""
 UID = "uid"
 """In a pod's directory: the number its workers run as."""
 
@@ -63,6 +65,23 @@ def pods(state: Path) -> Path:
 def pod(state: Path, uid: str) -> Path:
     """Return the directory of one pod."""
     return pods(state) / uid
+
+
+def volumes(state: Path, uid: str) -> Path:
+    """Return the directory of all volumes of one pod."""
+    return pod(state, uid) / "volumes"
+
+
+def volume(state: Path, uid: str, name: str) -> Path:
+    """
+    Return the directory of one volume.
+
+    Raises:
+        ValueError: the name could lead outside of the pod's directory.
+    """
+    if not _CONTAINER.fullmatch(name):  # the API has the same rule for both
+        raise ValueError(f"cannot use {name!r} as a volume name")
+    return volumes(state, uid) / name
 
 
 def container(state: Path, attempt: records.AttemptId) -> Path:

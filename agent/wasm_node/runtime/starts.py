@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import TypeAlias
 
 from wasm_node.protocol import layout, messages, records, settings
-from wasm_node.runtime import attempts, cache, durable, eventloop, forklink, listeners, uids
+from wasm_node.runtime import (
+    attempts,
+    cache,
+    durable,
+    eventloop,
+    forklink,
+    listeners,
+    uids,
+    volumes,
+)
 from wasm_node.runtime.limits import groups
 
 _ON_THEIR_WAY = 16
@@ -48,6 +57,7 @@ class Starts:
         users: uids.Uids,
         limits: groups.Groups,
         ports: listeners.Listeners,
+        disks: volumes.Volumes,
         wanted: settings.RuntimeSettings,
         started: Callable[[attempts.Attempt], None],
     ) -> None:
@@ -58,6 +68,7 @@ class Starts:
         self._users = users
         self._limits = limits
         self._ports = ports
+        self._disks = disks
         self._wanted = wanted
         self._started = started
         self._jobs: dict[records.AttemptId, _Job] = {}
@@ -152,9 +163,11 @@ class Starts:
         assert job.artifact is not None  # noqa: S101  # it would not be in the queue
         attempt, spec = job.attempt, job.spec
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        user = self._users.of(attempt.id.pod_uid)
+        self._disks.make(attempt.id.pod_uid, spec.mounts, user)
         joins = self._limits.make(attempt.id, spec.memory_limit_bytes, spec.cpu_limit_millis)
         order = {
-            "uid": self._users.of(attempt.id.pod_uid),
+            "uid": user,
             "cgroups": joins,
             "bounded": not joins,
             "cache": str(job.artifact.directory),

@@ -27,6 +27,7 @@ from wasm_node.runtime import (
     starts,
     stops,
     uids,
+    volumes,
 )
 from wasm_node.runtime.limits import host
 
@@ -67,6 +68,7 @@ class _Supervisor:
         )
         self._stops = stops.Stops(self._loop)
         self._listeners = listeners.Listeners(wanted, handles.kept)
+        self._volumes = volumes.Volumes(wanted.state)
         self._starts = starts.Starts(
             self._loop,
             self._link,
@@ -75,6 +77,7 @@ class _Supervisor:
             self._users,
             self._limits,
             self._listeners,
+            self._volumes,
             wanted,
             self._started,
         )
@@ -252,6 +255,7 @@ class _Supervisor:
             text = f"cannot forget pod {uid}: a container of it still runs; stop it first"
             return messages.refused(seq, _refusal("PodStillRunning", text, retry=True))
         self._known.forget(uid)
+        self._volumes.forget(uid)
         self._users.free(uid)
         return messages.done(seq)
 

@@ -1,6 +1,8 @@
 """What stands between a guest and the rest: users, mounts, descriptors."""
 
+import dataclasses
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ from tests.component.runtime.running import (
 )
 from tests.wasm import guests
 from wasm_node.agent import errors
-from wasm_node.agent.model import image
+from wasm_node.agent.model import ids, image
+from wasm_node.protocol import layout
 from wasm_node.protocol.records import EndedBy, Mount
 
 
@@ -130,3 +133,21 @@ async def test_an_ordinary_user_can_run_it_all(ordinary: RunningRuntime) -> None
     assert (how.code, how.ended_by) == (42, EndedBy.ITSELF)
     assert users == {str(os.geteuid())}
     assert (await ordinary.ended(spec.id)).ended_by is EndedBy.STOP
+
+
+async def test_a_volume_is_its_pods_alone(shared: RunningRuntime) -> None:
+    """Nobody but the pod's user may enter it; with the pod it is gone."""
+    spec = shared.spec("sleep", pod="volumes")
+    path = layout.volume(shared.settings.state, "volumes", "data")
+    spec = dataclasses.replace(spec, mounts=(Mount(str(path), "/data", read_only=False),))
+    users = _status((await shared.started(spec)).pid, "Uid")
+    made = path.stat()
+    await shared.containers.stop(spec.id, grace_s=0.0)
+    await shared.ended(spec.id)
+    await shared.containers.forget(ids.PodUid("volumes"))
+    trash = shared.settings.state / layout.TRASH
+
+    assert stat.S_IMODE(made.st_mode) == 0o700
+    assert {str(made.st_uid)} == set(users)
+    assert not path.parent.exists()
+    until(lambda: not list(trash.iterdir()), "the volume's files are gone")

@@ -8,10 +8,10 @@ say where the log goes, ask the runtime.
 import asyncio
 from collections.abc import Callable, Mapping
 
-from wasm_node.agent import errors, interfaces
+from wasm_node.agent import errors, interfaces, statedir
 from wasm_node.agent.model import desired, environment, image, observed
 from wasm_node.agent.plan import node, pods, serving
-from wasm_node.protocol import records
+from wasm_node.protocol import layout, records
 
 _ASK_S = 10.0
 
@@ -25,12 +25,14 @@ class Starter:
         puller: interfaces.Puller,
         containers: interfaces.Containers,
         logs: interfaces.LogStore,
+        directory: statedir.StateDir,
         place: Callable[[], environment.Place],
     ) -> None:
         self._source = source
         self._puller = puller
         self._containers = containers
         self._logs = logs
+        self._directory = directory
         self._place = place
 
     async def start(
@@ -51,6 +53,8 @@ class Starter:
         http = serving.http(pod, wanted, serves=serves)
         log = await asyncio.to_thread(self._logs.path, pod.ref, wanted.name, attempt)
         tree = here.found.tree
+        root = () if tree is None else (records.Mount(str(tree), "/", read_only=True),)
+        volumes = (self._mount(pod, each) for each in wanted.mounts)
         spec = records.ContainerSpec(
             id=records.AttemptId(pod.ref.uid, wanted.name, attempt),
             pod_namespace=pod.ref.namespace,
@@ -59,7 +63,7 @@ class Starter:
             module_digest=program.digest,
             argv=program.argv,
             env=env,
-            mounts=() if tree is None else (records.Mount(str(tree), "/", read_only=True),),
+            mounts=(*root, *volumes),
             log_path=str(log),
             memory_limit_bytes=wanted.memory_limit_bytes,
             cpu_limit_millis=wanted.cpu_limit_millis,
@@ -67,6 +71,10 @@ class Starter:
             http=http,
         )
         return await self._containers.start(spec)
+
+    def _mount(self, pod: desired.DesiredPod, wanted: desired.VolumeMount) -> records.Mount:
+        path = layout.volume(self._directory.state, pod.ref.uid, wanted.volume)
+        return records.Mount(str(path), wanted.path, wanted.read_only)
 
     async def _environment(
         self, pod: desired.DesiredPod, wanted: desired.DesiredContainer, here: observed.ImageHere

@@ -93,6 +93,15 @@ class RestartRule:
 
 
 @dataclasses.dataclass(frozen=True)
+class VolumeMount:
+    """A volume of the pod, as one of its containers sees it."""
+
+    volume: str
+    path: str
+    read_only: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class DesiredContainer:
     """
     One container; limits are None where none is set.
@@ -115,6 +124,7 @@ class DesiredContainer:
     probes: tuple[probe.Probe, ...] = ()
     restart_rules: tuple[RestartRule, ...] = ()
     sidecar: bool = False
+    mounts: tuple[VolumeMount, ...] = ()
 
     def tcp_ports(self) -> tuple[int, ...]:
         """Return the numbers of its TCP ports, in order, each once."""

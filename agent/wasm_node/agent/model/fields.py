@@ -66,6 +66,43 @@ _HOST = "a wasm guest has no way to use the host's namespaces: remove it"
 _NETLESS = _meaningless("a guest opens no sockets in this version")
 
 
+_VOLUME = (
+    "volumes of this kind are not supported by this version of wasm-node: pass configuration as "
+    "environment variables (env, envFrom)"
+)
+_VOLUMES = (
+    "awsElasticBlockStore",
+    "azureDisk",
+    "azureFile",
+    "cephfs",
+    "cinder",
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "ephemeral",
+    "fc",
+    "flexVolume",
+    "flocker",
+    "gcePersistentDisk",
+    "gitRepo",
+    "glusterfs",
+    "hostPath",
+    "image",
+    "iscsi",
+    "nfs",
+    "persistentVolumeClaim",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "projected",
+    "quobyte",
+    "rbd",
+    "scaleIO",
+    "secret",
+    "storageos",
+    "vsphereVolume",
+)
+
+
 def _probe(name: str) -> Mapping[str, Fate]:
     """Give the rows of one kind of probe: all three have the same fields."""
     other = "only httpGet and tcpSocket are supported by this version: use one of them"
@@ -146,10 +183,13 @@ POD: Mapping[str, Fate] = {
     "terminationGracePeriodSeconds": _honoured(),
     "tolerations": _SCHEDULER,
     "topologySpreadConstraints": _SCHEDULER,
-    "volumes": _refused(
-        "volumes are not supported by this version of wasm-node: pass configuration as "
-        "environment variables (env, envFrom)"
-    ),
+    "volumes": _INSIDE,
+    "volumes.emptyDir": _INSIDE,
+    "volumes.emptyDir.medium": _refused("a volume in memory is not supported: remove it", ""),
+    "volumes.emptyDir.sizeLimit": _refused("sizes of volumes are not bounded yet: remove it"),
+    "volumes.emptyDir.mode": _meaningless("a guest is the only user of its volume"),
+    "volumes.name": _honoured(),
+    **{f"volumes.{each}": _refused(_VOLUME) for each in _VOLUMES},
 }
 """Keyed by path below `spec`."""
 
@@ -207,7 +247,15 @@ CONTAINER: Mapping[str, Fate] = {
     "terminationMessagePolicy": _meaningless("the message tells the ending in words instead"),
     "tty": _refused(_LATER),
     "volumeDevices": _refused(_LATER),
-    "volumeMounts": _honoured("with their volume"),
+    "volumeMounts": _INSIDE,
+    "volumeMounts.bindMountOptions": _refused(_LATER),
+    "volumeMounts.mountPath": _honoured(),
+    "volumeMounts.mountPropagation": _refused("nothing is mounted in a volume: remove it", "None"),
+    "volumeMounts.name": _honoured(),
+    "volumeMounts.readOnly": _honoured(),
+    "volumeMounts.recursiveReadOnly": _refused("nothing is mounted in a volume", "Disabled"),
+    "volumeMounts.subPath": _refused(_LATER, ""),
+    "volumeMounts.subPathExpr": _refused(_LATER, ""),
     "workingDir": _meaningless("WASI has no working directory: use absolute paths"),
 }
 """Keyed by path below `spec.containers[]` and `spec.initContainers[]`."""
@@ -229,17 +277,21 @@ def _below(
         fate = rows.get(prefix + key)
         if fate is None:
             continue  # newer than this version's schema: the API server may default it
-        if fate.kind is Kind.REFUSED and not _asks_nothing(prefix + key, inner, fate):
+        if fate.kind is Kind.REFUSED and not _asks_nothing(inner, fate):
             yield desired.Refusal(f"{shown}.{key}", fate.note)
         elif fate.kind is Kind.INSIDE and key in CONTAINER_LISTS:
             for each in inner:
                 yield from _below(each, CONTAINER, f"{shown}.{key}[{each['name']}]", "")
         elif fate.kind is Kind.INSIDE:
             for each in inner if isinstance(inner, list) else [inner]:
-                yield from _below(each, rows, f"{shown}.{key}", f"{prefix}{key}.")
+                if not _is_api_access(key, each):
+                    yield from _below(each, rows, f"{shown}.{key}", f"{prefix}{key}.")
 
 
-def _asks_nothing(path: str, value: object, fate: Fate) -> bool:
-    if path == "volumes" and isinstance(value, list):
-        return all(str(each.get("name", "")).startswith(API_ACCESS_PREFIX) for each in value)
+def _asks_nothing(value: object, fate: Fate) -> bool:
     return value in fate.harmless or value in ([], {})
+
+
+def _is_api_access(key: str, value: Mapping[str, Any]) -> bool:
+    """Say whether it is the volume that an admission has added."""
+    return key == "volumes" and str(value["name"]).startswith(API_ACCESS_PREFIX)

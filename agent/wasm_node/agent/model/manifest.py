@@ -120,6 +120,14 @@ class Probe(_Part, frozen=True):
     termination_grace_period_seconds: int | None = None
 
 
+class VolumeMount(_Part, frozen=True):
+    """One of `volumeMounts`."""
+
+    name: str
+    mount_path: str
+    read_only: bool = False
+
+
 class ExitCodes(_Part, frozen=True):
     """`exitCodes` of a restart rule."""
 
@@ -152,6 +160,13 @@ class Container(_Part, frozen=True):
     liveness_probe: Probe | None = None
     restart_policy: str = ""
     restart_policy_rules: tuple[RestartRule, ...] = ()
+    volume_mounts: tuple[VolumeMount, ...] = ()
+
+
+class Volume(_Part, frozen=True):
+    """One of `spec.volumes`; its kind is looked at by `fields`."""
+
+    name: str
 
 
 class ReadinessGate(_Part, frozen=True):
@@ -166,6 +181,7 @@ class PodSpec(_Part, frozen=True):
     containers: tuple[Container, ...]
     node_name: str = ""
     init_containers: tuple[Container, ...] = ()
+    volumes: tuple[Volume, ...] = ()
     restart_policy: str = "Always"
     active_deadline_seconds: int | None = None
     termination_grace_period_seconds: int | None = None

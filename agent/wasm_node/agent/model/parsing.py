@@ -35,6 +35,7 @@ def _pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
     read = msgspec.convert(raw, manifest.Pod, strict=False)
     meta, spec = read.metadata, read.spec
     restart = desired.RestartPolicy(spec.restart_policy)
+    _check_volumes(spec)
     served, unreadable = _serving(meta.annotations)
     return desired.DesiredPod(
         ref=ids.PodRef(meta.namespace, meta.name, ids.pod_uid(meta.uid)),
@@ -55,6 +56,15 @@ def _pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
         kill_at=times.unix(meta.deletion_timestamp) if meta.deletion_timestamp else None,
         deadline_s=spec.active_deadline_seconds,
     )
+
+
+def _check_volumes(spec: manifest.PodSpec) -> None:
+    """As the API server does; manifests from files have not been there."""
+    known = {each.name for each in spec.volumes}
+    for each in (*spec.init_containers, *spec.containers):
+        for mount in each.volume_mounts:
+            if mount.name not in known:
+                raise ValueError(f"container {each.name} mounts {mount.name}: no such volume")
 
 
 def _serving(
@@ -124,6 +134,11 @@ def _container(
         resources=read.resources,
         ports=read.ports,
         probes=probe.of(read),
+        mounts=tuple(
+            desired.VolumeMount(each.name, each.mount_path, each.read_only)
+            for each in read.volume_mounts
+            if not each.name.startswith(fields.API_ACCESS_PREFIX)
+        ),
     )
 
 
