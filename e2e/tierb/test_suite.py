@@ -18,6 +18,10 @@ from e2e.test_endings import (
     test_an_exit_code_is_the_guests_own,
     test_memory_over_the_limit_is_oom_killed,
 )
+from e2e.test_init_containers import (
+    test_a_job_with_a_sidecar_completes,
+    test_init_containers_run_one_after_the_other,
+)
 from e2e.test_job import test_a_failing_job_is_retried_and_given_up, test_a_job_completes
 from e2e.test_logs import (
     test_a_log_is_followed_to_its_end,
@@ -34,3 +38,4 @@ from e2e.test_pod import (
     test_what_this_node_cannot_do_is_refused_by_name,
 )
 from e2e.test_stop import test_a_job_like_guest_may_finish, test_grace_has_an_end
+from e2e.test_volumes import test_a_volume_outlives_its_containers, test_containers_share_a_volume
