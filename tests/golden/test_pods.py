@@ -132,7 +132,8 @@ def test_case(path: Path) -> None:
     case = yaml.safe_load(path.read_text())
     wanted = _pod(case.get("pod", {}))
     containers = {name: _container(name, told) for name, told in case["observed"].items()}
-    seen = observed.ObservedPod(started_at=NOW - 60, containers=containers)
+    rejected = observed.Rejected(**case["rejected"]) if "rejected" in case else None
+    seen = observed.ObservedPod(NOW - 60, containers, rejected=rejected)
 
     assert case["actions"] == [_shown(each) for each in pods.plan(wanted, seen, now=NOW)]
     assert case["status"] == _part(case["status"], _status(wanted, seen))

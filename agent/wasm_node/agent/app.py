@@ -115,7 +115,7 @@ async def _serve(
         measured = metrics.Metrics(version=metadata.version("wasm-node"))
         containers = containers_client.RuntimeContainers(directory.state, directory.socket)
         happened = events.ApiEvents(api, chosen.node_name, time, busy=lambda: pods.busy)
-        place = engine.Place(chosen.node_name, host_ip)
+        place = engine.Place(chosen.node_name, host_ip, chosen.max_pods)
         outside = engine.Outside(
             source=podsource.ApiPods(api, chosen.node_name),
             sink=podsink.ApiSink(api),

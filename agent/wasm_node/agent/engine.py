@@ -53,10 +53,18 @@ class Outside:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """The node's name and its host's IP."""
+    """
+    Where pods are run.
+
+    Attributes:
+        node_name: of the Node.
+        host_ip: of its host.
+        max_pods: 0: as many as there is room for; None: any pod is taken in.
+    """
 
     node_name: str
     host_ip: str
+    max_pods: int | None = None
 
 
 class PodEngine:
@@ -104,7 +112,7 @@ class PodEngine:
             outside.events,
         )
         self._reconciler = reconcile.Reconciler(
-            self._wanted, self._seen, self._kept, hands, outside.clock
+            self._wanted, self._seen, self._kept, hands, self._allocatable, outside.clock
         )
         self._probing = probe.Probing(
             self._wanted,
@@ -189,6 +197,10 @@ class PodEngine:
         own = port in pod.container(attempt.container).tcp_ports()
         socket = layout.guest_socket(self._run, attempt) if own else None
         return probe_model.Endpoint(self._addresses().pod_ip, port, socket)
+
+    def _allocatable(self) -> environment.Allocatable | None:
+        room, most = self._outside.containers.room(), self._place.max_pods
+        return None if room is None or most is None else node_plan.allocatable(most, room)
 
     def _placed(self) -> environment.Place:
         # Guests' ports are the runtime's, and so is the IP that all pods share.

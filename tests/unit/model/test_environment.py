@@ -6,7 +6,7 @@ from wasm_node.agent import errors
 from wasm_node.agent.model import desired, environment, parsing
 
 PLACE = environment.Place("wasm-a", "10.0.0.1", "10.0.0.2")
-ALLOCATABLE = environment.Allocatable(2000, 2**30)
+ALLOCATABLE = environment.Allocatable(2000, 2**30, 110)
 
 
 def _pod(**container: object) -> desired.DesiredPod:

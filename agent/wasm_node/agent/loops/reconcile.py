@@ -10,13 +10,14 @@ a PullImage and cancelled when its pod goes.
 import asyncio
 import dataclasses
 import logging
+from collections.abc import Callable, Iterator
 from typing import assert_never
 
 from wasm_node.agent import errors, interfaces
 from wasm_node.agent.asynckit import keyed
 from wasm_node.agent.loops import ending, fetching, starting
-from wasm_node.agent.model import actions, desired, ids, observed, times
-from wasm_node.agent.plan import adopt, restarts
+from wasm_node.agent.model import actions, desired, environment, ids, observed, times
+from wasm_node.agent.plan import admission, adopt, restarts
 from wasm_node.agent.plan import pods as planning
 from wasm_node.agent.stores import checkpoint, pods
 
@@ -46,12 +47,14 @@ class Reconciler:
         seen: pods.ObservedStore,
         kept: checkpoint.Checkpoints,
         hands: Hands,
+        allocatable: Callable[[], environment.Allocatable | None],
         clock: interfaces.Clock,
     ) -> None:
         self._wanted = wanted
         self._seen = seen
         self._kept = kept
         self._hands = hands
+        self._allocatable = allocatable
         self._clock = clock
         self._fetches: dict[tuple[ids.PodUid, str], asyncio.Task[None]] = {}
         self._workers = keyed.KeyedWorkers(self._reconcile, limit=_PARALLEL)
@@ -89,8 +92,7 @@ class Reconciler:
         seen = self._seen.get(uid)
         if seen is None:
             # What runs was listed before; of this one only its source may know.
-            told = wanted.status.start_time
-            seen = observed.ObservedPod(times.unix(told) if told else self._clock.now())
+            seen = self._first_seen(wanted)
             self._seen.put(uid, seen)
         if seen.forgotten:
             if wanted.gone:
@@ -109,6 +111,24 @@ class Reconciler:
         except Exception:  # one pod's trouble, a full disk or a bug, is not the node's
             log.exception("Pod %s: cannot go on; trying again", wanted.ref)
             self._workers.poke_later(uid, _RETRY_S)
+
+    def _first_seen(self, pod: desired.DesiredPod) -> observed.ObservedPod:
+        """Take a pod in, or not; one that was here before, an agent has."""
+        if told := pod.status.start_time:
+            return observed.ObservedPod(times.unix(told))
+        allocatable = self._allocatable()
+        rejected = None
+        if allocatable and not (pod.deleting or pod.finished):
+            rejected = admission.admit(pod, self._taken_in(), allocatable)
+        if rejected:
+            self._emit(pod, actions.Event(rejected.reason, rejected.message, warning=True))
+        return observed.ObservedPod(self._clock.now(), rejected=rejected)
+
+    def _taken_in(self) -> Iterator[desired.DesiredPod]:
+        for each in self._wanted:
+            seen = self._seen.get(each.ref.uid)
+            if each.status.start_time or (seen and not seen.rejected):
+                yield each
 
     async def _perform(self, pod: desired.DesiredPod, action: actions.Action) -> None:
         match action:

@@ -93,7 +93,7 @@ class Starter:
         if room is None:
             text = "cannot start a container: the runtime has not been heard of"
             raise errors.Retryable(text, reason="RuntimeUnavailable")
-        allocatable = node.allocatable(room)
+        allocatable = node.allocatable(0, room)
         return environment.resolve(pod, wanted, objects, self._place(), allocatable, here.found.env)
 
     async def _program(

@@ -9,7 +9,7 @@ import dataclasses
 import enum
 from typing import Self, TypeAlias
 
-from wasm_node.agent.model import ids, manifest, probe, serving
+from wasm_node.agent.model import ids, manifest, probe, requests, serving
 
 
 class RestartPolicy(enum.StrEnum):
@@ -167,6 +167,7 @@ class DesiredPod:
         status: what the API server held when this was decoded.
         http: how its containers serve HTTP, if they do.
         readiness_gates: conditions that have to be True as well.
+        asks: what of a node it wants for itself.
         gone: its object is no more; there is nothing to report to.
     """
 
@@ -184,6 +185,7 @@ class DesiredPod:
     status: manifest.StatusSeen
     http: serving.Serving = serving.USUAL
     readiness_gates: tuple[str, ...] = ()
+    asks: requests.Requests = requests.NOTHING
     gone: bool = False
     init_containers: tuple[DesiredContainer, ...] = ()
     kill_at: float | None = None

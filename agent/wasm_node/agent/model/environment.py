@@ -34,6 +34,7 @@ class Allocatable:
 
     cpu_millis: int
     memory_bytes: int
+    pods: int
 
 
 Objects = Mapping[tuple[str, str], Mapping[str, bytes] | None]

@@ -184,6 +184,7 @@ class PodSpec(_Part, frozen=True):
     volumes: tuple[Volume, ...] = ()
     restart_policy: str = "Always"
     active_deadline_seconds: int | None = None
+    overhead: dict[str, str | int | float] = {}
     termination_grace_period_seconds: int | None = None
     service_account_name: str = ""
     readiness_gates: tuple[ReadinessGate, ...] = ()

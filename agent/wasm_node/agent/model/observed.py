@@ -128,6 +128,14 @@ class ObservedContainer:
 
 
 @dataclasses.dataclass(frozen=True)
+class Rejected:
+    """The node did not take the pod, for good: reason and message."""
+
+    reason: str
+    message: str
+
+
+@dataclasses.dataclass(frozen=True)
 class ObservedPod:
     """
     All that is known of one pod.
@@ -136,11 +144,13 @@ class ObservedPod:
         started_at: when this node first saw it (`status.startTime`).
         containers: by name; a container not seen yet is absent.
         forgotten: records, logs and the object are gone.
+        rejected: why nothing of it is started, if so.
     """
 
     started_at: float
     containers: Mapping[str, ObservedContainer] = dataclasses.field(default_factory=dict)
     forgotten: bool = False
+    rejected: Rejected | None = None
 
     def container(self, name: str) -> ObservedContainer:
         """Return what is known of one container; nothing at first."""

@@ -12,7 +12,17 @@ from typing import Any
 import msgspec
 
 from wasm_node.agent import errors
-from wasm_node.agent.model import desired, fields, ids, manifest, probe, quantity, serving, times
+from wasm_node.agent.model import (
+    desired,
+    fields,
+    ids,
+    manifest,
+    probe,
+    quantity,
+    requests,
+    serving,
+    times,
+)
 
 _TERMINAL = ("Succeeded", "Failed")
 _DEFAULT_GRACE_S = 30.0
@@ -53,6 +63,7 @@ def _pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
         status=read.status,
         http=served,
         readiness_gates=tuple(each.condition_type for each in spec.readiness_gates),
+        asks=requests.of(spec),
         kill_at=times.unix(meta.deletion_timestamp) if meta.deletion_timestamp else None,
         deadline_s=spec.active_deadline_seconds,
     )

@@ -135,23 +135,28 @@ def _runtime_version(room: messages.Room | None) -> str:
 def _resources(
     max_pods: int, host: host_model.Figures, room: messages.Room
 ) -> dict[str, dict[str, str]]:
-    by_tasks = int(room.pids_max * _PRESSURE_PIDS) // _TASKS_PER_POD
-    by_memory = room.memory_bytes // _MEMORY_PER_POD
     whole, part = divmod(room.cpu_millis, 1000)
     capacity = {
         "cpu": f"{room.cpu_millis}m" if part else str(whole),
         "memory": f"{room.memory_bytes // 1024}Ki",
         "ephemeral-storage": f"{host.disk_bytes // 1024}Ki",
-        "pods": str(max_pods or min(by_tasks, by_memory)),
+        "pods": str(allocatable(max_pods, room).pods),
     }
-    memory = f"{allocatable(room).memory_bytes // 1024}Ki"
+    memory = f"{allocatable(max_pods, room).memory_bytes // 1024}Ki"
     return {"capacity": capacity, "allocatable": {**capacity, "memory": memory}}
 
 
-def allocatable(room: messages.Room) -> environment.Allocatable:
-    """Return what of it pods may use: not what the runtime itself needs."""
+def allocatable(max_pods: int, room: messages.Room) -> environment.Allocatable:
+    """
+    Return what of it pods may use: not what the runtime itself needs.
+
+    `max_pods`: as was set; 0: as many as there is room for.
+    """
+    by_tasks = int(room.pids_max * _PRESSURE_PIDS) // _TASKS_PER_POD
+    by_memory = room.memory_bytes // _MEMORY_PER_POD
     memory = max(0, room.memory_bytes - _RESERVED_MEMORY)
-    return environment.Allocatable(room.cpu_millis, memory)
+    pods = max_pods or min(by_tasks, by_memory)
+    return environment.Allocatable(room.cpu_millis, memory, pods)
 
 
 def _conditions(

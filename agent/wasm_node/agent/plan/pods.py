@@ -28,7 +28,7 @@ def plan(
         return list(_tear_down(wanted, seen, now))
     if wanted.finished:  # by us, or by one who had the right: eviction, pod GC
         return list(_stop_all(wanted, seen, now))
-    if wanted.refusals:
+    if wanted.refusals or seen.rejected:
         return []
     if order.outcome(wanted, seen) is not None:  # sidecars may still run
         return list(_stop_all(wanted, seen, now))

@@ -34,6 +34,8 @@ def status(
     now: float,
 ) -> podstatus.PodStatus:
     """Return the pod's status; `previous` are its conditions so far."""
+    if seen.rejected and not wanted.finished:
+        return _rejected(wanted, seen.rejected)
     containers = tuple(_container(wanted, each, seen, now) for each in wanted.containers)
     inits = tuple(_container(wanted, each, seen, now) for each in wanted.init_containers)
     phase = _phase(wanted, seen, now)
@@ -54,6 +56,19 @@ def status(
         qos_class=wanted.qos_class,
         reason="DeadlineExceeded" if late else "",
         message="Pod was active on the node longer than the specified deadline" if late else "",
+    )
+
+
+def _rejected(wanted: desired.DesiredPod, why: observed.Rejected) -> podstatus.PodStatus:
+    """As rejectPod: no more is said than that and why."""
+    return podstatus.PodStatus(
+        phase="Failed",
+        conditions=(),
+        container_statuses=(),
+        observed_generation=wanted.generation,
+        qos_class=wanted.qos_class,
+        reason=why.reason,
+        message=why.message,
     )
 
 
