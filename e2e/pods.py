@@ -30,6 +30,40 @@ def pod(
     }
 
 
+def workload(
+    kind: str, name: str, spec: dict[str, Any], *, about: dict[str, Any] | None = None, **own: Any
+) -> dict[str, Any]:
+    """
+    Give a Deployment or the like of pods that are labelled `app: NAME`.
+
+    Args:
+        kind: of apps/v1.
+        name: of it.
+        spec: of its pods.
+        about: metadata of its pods, beside the label.
+        own: more of its own spec, such as `replicas`.
+    """
+    labels = {"app": name}
+    template = {"metadata": {"labels": labels, **(about or {})}, "spec": spec}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": {"selector": {"matchLabels": labels}, "template": template, **own},
+    }
+
+
+def condition(found: Pod, kind: str) -> dict[str, Any]:
+    """Return a condition of a Pod or Node; empty where it has none."""
+    held = (each for each in found["status"].get("conditions", ()) if each["type"] == kind)
+    return next(held, {})
+
+
+def is_ready(seen: Seen) -> bool:
+    """Say whether the pod is Ready."""
+    return condition(seen.pod, "Ready").get("status") == "True"
+
+
 def field_env(**paths: str) -> list[dict[str, Any]]:
     """Give `env` entries that read fields of the pod."""
     return [

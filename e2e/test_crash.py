@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -218,14 +217,7 @@ def _heartbeat(bed: Bed) -> str:
 
 def _ready(bed: Bed) -> dict[str, str]:
     """Return the node's condition Ready."""
-    return _condition(bed.plane.admin.get(f"/api/v1/nodes/{bed.node.name}"))
-
-
-def _condition(found: dict[str, Any]) -> dict[str, str]:
-    """Return the condition Ready of a Node or Pod; {}: it has none."""
-    conditions = {each["type"]: each for each in found["status"].get("conditions", ())}
-    ready: dict[str, str] = conditions.get("Ready", {})
-    return ready
+    return pods.condition(bed.plane.admin.get(f"/api/v1/nodes/{bed.node.name}"), "Ready")
 
 
 def test_pods_that_vanished_meanwhile_are_ended(
@@ -335,7 +327,7 @@ def test_readiness_denied_by_others_is_restored(
 
 
 def _says(seen: watching.Seen, status: str) -> bool:
-    return _condition(seen.pod).get("status") == status
+    return bool(pods.condition(seen.pod, "Ready").get("status") == status)
 
 
 @pytest.mark.usefixtures("workers")

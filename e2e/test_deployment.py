@@ -3,7 +3,6 @@
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
@@ -14,21 +13,11 @@ from e2e.namespaces import Namespace
 Images = Callable[[str], str]
 
 
-def _deployment(image: str) -> dict[str, Any]:
-    labels = {"app": "ticker"}
-    template = {"metadata": {"labels": labels}, "spec": pods.spec(image, 200, restart="Always")}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "ticker"},
-        "spec": {"replicas": 3, "selector": {"matchLabels": labels}, "template": template},
-    }
-
-
 @pytest.fixture
 def ticker(namespace: Namespace, images: Images) -> Namespace:
     """Give a namespace with a Deployment of three that is available."""
-    namespace.apply(_deployment(images("count")))
+    spec = pods.spec(images("count"), 200, restart="Always")
+    namespace.apply(pods.workload("Deployment", "ticker", spec, replicas=3))
     namespace.kubectl("rollout", "status", "deployment/ticker", "--timeout=30s")
     return namespace
 

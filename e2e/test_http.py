@@ -22,7 +22,6 @@ from e2e.cluster import wait_until
 from e2e.namespaces import Namespace
 
 pytestmark = pytest.mark.timeout(180)
-_LABELS = {"app": "web"}
 _READY = {"httpGet": {"path": "/hello", "port": "http"}, "periodSeconds": 1}
 
 
@@ -76,7 +75,7 @@ def endpoints(namespace: Namespace, service: str) -> list[str]:
     ]
 
 
-def _deployment(image: str, port: int, **template: Any) -> list[Mapping[str, Any]]:
+def _deployment(image: str, port: int, about: dict[str, Any]) -> list[Mapping[str, Any]]:
     """Give a Deployment of two and its Service, on port 80."""
     spec = pods.spec(
         image,
@@ -85,25 +84,21 @@ def _deployment(image: str, port: int, **template: Any) -> list[Mapping[str, Any
         env=[{"name": "GREETING", "value": "one"}],
         readinessProbe=_READY,
     )
-    meta = {"labels": _LABELS, **template}
     return [
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": "web"},
-            "spec": {
-                "replicas": 2,
-                "selector": {"matchLabels": _LABELS},
-                "template": {"metadata": meta, "spec": spec},
-            },
-        },
+        pods.workload("Deployment", "web", spec, about=about, replicas=2),
         {
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {"name": "web"},
-            "spec": {"selector": _LABELS, "ports": [{"port": 80, "targetPort": "http"}]},
+            "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]},
         },
     ]
+
+
+def _put_up(namespace: Namespace, image: str, port: int, **about: Any) -> None:
+    """Have a Deployment and its Service, all pods of it available."""
+    namespace.apply(*_deployment(image, port, about))
+    _settle(namespace)
 
 
 def _settle(namespace: Namespace) -> None:
@@ -114,8 +109,7 @@ def test_a_service_loses_no_request(
     namespace: Namespace, web: str, port: int, reached: Callable[[str], Service]
 ) -> None:
     """Clients ask all the time while it is scaled up, down, and rolled out."""
-    namespace.apply(*_deployment(web, port))
-    _settle(namespace)
+    _put_up(namespace, web, port)
     with reached("web").load("/env") as told:
         for replicas in (4, 1, 3):
             namespace.kubectl("scale", "deployment/web", f"--replicas={replicas}")
@@ -137,8 +131,7 @@ def test_what_a_guest_prints_is_in_its_log(
     namespace: Namespace, web: str, port: int, reached: Callable[[str], Service]
 ) -> None:
     """A line that the guest prints while it answers is one of kubectl logs."""
-    namespace.apply(*_deployment(web, port))
-    _settle(namespace)
+    _put_up(namespace, web, port)
     with reached("web").load("/print") as told:
         pass
 
@@ -152,9 +145,7 @@ def test_a_plain_module_serves(
     namespace: Namespace, cgi: str, port: int, reached: Callable[[str], Service]
 ) -> None:
     """By the annotation, a WASI module answers, run once per request."""
-    wagi = {"wasm-node.dev/http": "wagi"}
-    namespace.apply(*_deployment(cgi, port, annotations=wagi))
-    _settle(namespace)
+    _put_up(namespace, cgi, port, annotations={"wasm-node.dev/http": "wagi"})
     with reached("web").load("/hello") as told:
         pass
 

@@ -72,22 +72,8 @@ def test_a_linux_image_is_one_waiting_pod(namespace: Namespace, registry: Regist
     pushed = oci.push_tar_image(
         registry.address, "linux/server", files, ["/bin/server"], platform="linux/amd64"
     )
-    labels = {"app": "linux"}
-    namespace.apply(
-        {
-            "apiVersion": "apps/v1",
-            "kind": "ReplicaSet",
-            "metadata": {"name": "linux"},
-            "spec": {
-                "replicas": 1,
-                "selector": {"matchLabels": labels},
-                "template": {
-                    "metadata": {"labels": labels},
-                    "spec": pods.spec(pushed.reference, restart="Always"),
-                },
-            },
-        }
-    )
+    spec = pods.spec(pushed.reference, restart="Always")
+    namespace.apply(pods.workload("ReplicaSet", "linux", spec, replicas=1))
     wait_until(lambda: _failures(namespace) > 1, "it being tried again", within_s=40)
 
     (name,) = namespace.bed.watcher.names(namespace.name)

@@ -66,17 +66,8 @@ def health() -> Iterator[Health]:
     made.server.server_close()
 
 
-def _condition(pod: watching.Pod, kind: str) -> dict[str, Any]:
-    found = (each for each in pod["status"].get("conditions", ()) if each["type"] == kind)
-    return next(found, {})
-
-
-def _is_ready(seen: watching.Seen) -> bool:
-    return _condition(seen.pod, "Ready").get("status") == "True"
-
-
 def _is_unready(seen: watching.Seen) -> bool:
-    return pods.is_running(seen) and _condition(seen.pod, "Ready").get("status") == "False"
+    return pods.is_running(seen) and pods.condition(seen.pod, "Ready").get("status") == "False"
 
 
 def _events(namespace: Namespace, reason: str) -> list[str]:
@@ -109,12 +100,12 @@ def test_readiness_moves_conditions_and_endpoints(
     unready = namespace.wait("p", "an unready pod", _is_unready).pod
     wait_until(lambda: is_served() is False, "an unready endpoint", within_s=20)
     health.status = 200
-    ready = namespace.wait("p", "a ready pod", _is_ready).pod
+    ready = namespace.wait("p", "a ready pod", pods.is_ready).pod
     wait_until(is_served, "a ready endpoint", within_s=20)
     health.status = 500
     wait_until(lambda: is_served() is False, "an unready endpoint again", within_s=20)
 
-    said = _condition(unready, "ContainersReady")
+    said = pods.condition(unready, "ContainersReady")
     assert ("ContainersNotReady", "containers with unready status: [main]") == (
         said["reason"], said["message"]
     )  # fmt: skip
@@ -195,7 +186,7 @@ def test_the_others_wait_for_the_startup_probe(namespace: Namespace, images: Ima
             within_s=20,
         )
         server.listen()
-        after = namespace.wait("p", "a ready pod", _is_ready).pod
+        after = namespace.wait("p", "a ready pod", pods.is_ready).pod
 
     assert (False, False) == (pods.status(before)["started"], pods.status(before)["ready"])
     assert (True, 0) == (pods.status(after)["started"], pods.status(after)["restartCount"])
@@ -209,11 +200,11 @@ def test_a_readiness_gate_keeps_a_pod_unready(namespace: Namespace, images: Imag
     closed = namespace.wait("p", "a closed gate", _is_unready).pod
     opened = {"status": {"conditions": [{"type": "example.com/open", "status": "True"}]}}
     namespace.kubectl("patch", "pod/p", "--subresource=status", "-p", json.dumps(opened))
-    ready = namespace.wait("p", "an open gate", _is_ready).pod
+    ready = namespace.wait("p", "an open gate", pods.is_ready).pod
 
-    assert "ReadinessGatesNotReady" == _condition(closed, "Ready")["reason"]
-    assert "True" == _condition(closed, "ContainersReady")["status"]
-    assert "True" == _condition(ready, "example.com/open")["status"]
+    assert "ReadinessGatesNotReady" == pods.condition(closed, "Ready")["reason"]
+    assert "True" == pods.condition(closed, "ContainersReady")["status"]
+    assert "True" == pods.condition(ready, "example.com/open")["status"]
 
 
 def test_a_killed_agent_makes_no_pod_unready(
@@ -223,7 +214,7 @@ def test_a_killed_agent_makes_no_pod_unready(
     namespace = breakable_namespace
     readiness = health.http(initialDelaySeconds=2)
     namespace.apply(pods.pod("p", images("sleep"), restart="Always", readinessProbe=readiness))
-    first = namespace.wait("p", "a ready pod", _is_ready)
+    first = namespace.wait("p", "a ready pod", pods.is_ready)
     namespace.bed.node.agent.kill()
     asked = len(health.asked)
     namespace.bed.node.start_agent()
@@ -232,5 +223,5 @@ def test_a_killed_agent_makes_no_pod_unready(
     namespace.wait("p", "an unready pod", lambda seen: seen.at > first.at and _is_unready(seen))
 
     since = [each for each in namespace.history("p") if each.at >= first.at]
-    readies = [_is_ready(each) for each in since]
+    readies = [pods.is_ready(each) for each in since]
     assert [True, False] == [ready for ready, _ in itertools.groupby(readies)]

@@ -9,22 +9,12 @@ from typing import Any
 
 import pytest
 
-from e2e import pods, watching
+from e2e import pods
 from e2e.cluster import wait_until
 from e2e.namespaces import Namespace
 
 Images = Callable[[str], str]
 _LABELS = {"app": "it"}
-
-
-def _workload(kind: str, spec: dict[str, Any], **settings: Any) -> dict[str, Any]:
-    template = {"metadata": {"labels": _LABELS}, "spec": spec}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": kind,
-        "metadata": {"name": "it"},
-        "spec": {"selector": {"matchLabels": _LABELS}, "template": template, **settings},
-    }
 
 
 def _status(namespace: Namespace, kind: str) -> Mapping[str, Any]:
@@ -34,17 +24,12 @@ def _status(namespace: Namespace, kind: str) -> Mapping[str, Any]:
     return status
 
 
-def _is_ready(seen: watching.Seen) -> bool:
-    conditions = seen.pod["status"].get("conditions", ())
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-
-
 def test_a_stateful_set_keeps_its_order(namespace: Namespace, images: Images) -> None:
     """Each begins when the one before it is Ready; the last one goes first."""
     spec = pods.spec(images("spin"), restart="Always")
-    namespace.apply(_workload("StatefulSet", spec, replicas=3, serviceName="it"))
+    namespace.apply(pods.workload("StatefulSet", "it", spec, replicas=3, serviceName="it"))
     names = [f"it-{index}" for index in range(3)]
-    ready = [namespace.wait(name, "readiness", _is_ready).at for name in names]
+    ready = [namespace.wait(name, "readiness", pods.is_ready).at for name in names]
     begun = [namespace.history(name)[0].at for name in names]
     namespace.kubectl("scale", "statefulset/it", "--replicas=0")
     gone = [namespace.wait_gone(name).at for name in reversed(names)]
@@ -56,7 +41,7 @@ def test_a_stateful_set_keeps_its_order(namespace: Namespace, images: Images) ->
 def test_a_daemon_set_has_a_pod_on_the_node(namespace: Namespace, images: Images) -> None:
     """One that tolerates the taint runs here; its count is right."""
     spec = pods.spec(images("spin"), restart="Always")
-    namespace.apply(_workload("DaemonSet", spec))
+    namespace.apply(pods.workload("DaemonSet", "it", spec))
     wait_until(
         lambda: _status(namespace, "daemonset").get("numberReady") == 1, "a pod", within_s=30
     )
@@ -70,10 +55,10 @@ def test_a_rollout_keeps_its_replicas_ready(namespace: Namespace, images: Images
     """With maxUnavailable 0, there are never fewer ready pods than replicas."""
     spec = pods.spec(images("spin"), restart="Always")
     rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
-    namespace.apply(_workload("Deployment", spec, replicas=3, strategy=rolling))
+    namespace.apply(pods.workload("Deployment", "it", spec, replicas=3, strategy=rolling))
     namespace.kubectl("rollout", "status", "deployment/it", "--timeout=30s")
     began = max(
-        namespace.wait(name, "readiness", _is_ready).at
+        namespace.wait(name, "readiness", pods.is_ready).at
         for name in namespace.bed.watcher.names(namespace.name)
     )
     namespace.kubectl("set", "env", "deployment/it", "NEW=1")
@@ -87,7 +72,7 @@ def test_a_rollout_keeps_its_replicas_ready(namespace: Namespace, images: Images
         key=lambda each: each[0],
     )
     for at, name, seen in story:
-        ready[name] = _is_ready(seen) and not pods.is_gone(seen) and not pods.is_deleting(seen)
+        ready[name] = pods.is_ready(seen) and not pods.is_gone(seen) and not pods.is_deleting(seen)
         if at > began:
             least = min(least, sum(ready.values()))
 
@@ -113,7 +98,7 @@ def test_a_drain_respects_a_budget(namespace: Namespace, images: Images) -> None
         "metadata": {"name": "it"},
         "spec": {"minAvailable": 2, "selector": {"matchLabels": _LABELS}},
     }
-    namespace.apply(_workload("Deployment", spec, replicas=3), budget)
+    namespace.apply(pods.workload("Deployment", "it", spec, replicas=3), budget)
     namespace.kubectl("rollout", "status", "deployment/it", "--timeout=30s")
 
     def allowed() -> bool:

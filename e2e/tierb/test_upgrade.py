@@ -129,18 +129,8 @@ def test_a_runtime_is_replaced_after_a_drain(
 
 
 def _deploy(namespace: Namespace, image: str, replicas: int) -> None:
-    labels = {"app": "steady"}
     spec = pods.spec(image, 1000, restart="Always")
-    deployment = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "steady"},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": spec},
-        },
-    }
+    deployment = pods.workload("Deployment", "steady", spec, replicas=replicas)
     namespace.apply(deployment)
     namespace.kubectl("rollout", "status", "deployment/steady", "--timeout=60s")
 
@@ -175,8 +165,7 @@ def _ready_runtime(release: Release) -> dict[str, Any] | None:
 
 
 def _is_ready(pod: dict[str, Any]) -> bool:
-    conditions = {each["type"]: each["status"] for each in pod["status"].get("conditions", ())}
-    return conditions.get("Ready") == "True"
+    return bool(pods.condition(pod, "Ready").get("status") == "True")
 
 
 def _checks(namespace: Namespace, nodes: list[str]) -> dict[tuple[str, str], Check]:

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wasm_node.protocol import layout, settings
-from wasm_node.runtime import endings, supervisor
+from wasm_node.runtime import endings, supervisor, uids
 from wasm_node.runtime.lockdown import process
 
 _SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -51,7 +51,7 @@ def run(wanted: settings.RuntimeSettings) -> int:
     os.umask(0o027)
     for directory in (wanted.state, wanted.run, wanted.logs):
         directory.mkdir(parents=True, exist_ok=True)
-        _give(directory, wanted)
+        uids.give_to_agent(directory, wanted)
     with (wanted.state / "runtime.lock").open("w") as lock:
         if not _locked(lock.fileno()):
             text = f"cannot start the runtime: another one owns {wanted.state}"
@@ -94,14 +94,9 @@ def _listen(wanted: settings.RuntimeSettings) -> socket.socket:
     mask = os.umask(0o177)
     listener.bind(str(path))
     os.umask(mask)
-    _give(path, wanted)
+    uids.give_to_agent(path, wanted)
     listener.listen(128)
     return listener
-
-
-def _give(path: Path, wanted: settings.RuntimeSettings) -> None:
-    if wanted.agent_uid is not None and os.geteuid() == 0:
-        os.chown(path, wanted.agent_uid, wanted.agent_uid)
 
 
 def _serve_forks(link: socket.socket, init: int, engine: str | None) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from wasm_node.protocol import layout, records, settings
+from wasm_node.runtime import uids
 
 _BACKLOG = 4096
 _MOST_PORTS = 250
@@ -53,7 +54,7 @@ class Listeners:
         }
         self._doors = wanted.run / layout.WORKERS
         self._doors.mkdir(exist_ok=True)
-        self._give(self._doors)
+        uids.give_to_agent(self._doors, wanted)
 
     def open(self, each: records.AttemptId, http: records.Http) -> list[int]:
         """
@@ -144,13 +145,9 @@ class Listeners:
             door.bind(str(path))
         finally:
             os.umask(mask)
-        self._give(path)
+        uids.give_to_agent(path, self._wanted)
         door.listen(128)
         return door
-
-    def _give(self, path: Path) -> None:
-        if self._wanted.agent_uid is not None and os.geteuid() == 0:
-            os.chown(path, self._wanted.agent_uid, self._wanted.agent_uid)
 
     def _keep(self) -> None:
         self._store.keep([(port, held.owner, held.listener) for port, held in self._ports.items()])

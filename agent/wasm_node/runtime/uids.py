@@ -10,8 +10,14 @@ none to give: all workers are then who we are.
 import os
 from pathlib import Path
 
-from wasm_node.protocol import layout
+from wasm_node.protocol import layout, settings
 from wasm_node.runtime import durable
+
+
+def give_to_agent(what: Path | int, wanted: settings.RuntimeSettings) -> None:
+    """Make the agent's user, if it is another, the owner of a path or file."""
+    if wanted.agent_uid is not None and os.geteuid() == 0:
+        os.chown(what, wanted.agent_uid, wanted.agent_uid)
 
 
 class Uids:
