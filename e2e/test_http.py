@@ -8,11 +8,13 @@ replicas share the one of their node.
 
 import functools
 import json
+import signal
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ import pytest
 from e2e import load, pods
 from e2e.cluster import wait_until
 from e2e.namespaces import Namespace
+from tests.component.http import programs
 
 pytestmark = pytest.mark.timeout(180)
 _READY = {"httpGet": {"path": "/hello", "port": "http"}, "periodSeconds": 1}
@@ -151,6 +154,29 @@ def test_a_plain_module_serves(
 
     assert told.failures == []
     assert told.answers
+
+
+def test_a_laptop_serves(tmp_path: Path, port: int) -> None:
+    """`wasm-node run` says where to ask; Ctrl-C loses no request."""
+    pod = pods.pod("web", f"file:{programs.component()}", ports=[{"containerPort": port}])
+    (tmp_path / "web.yaml").write_text(json.dumps(pod))
+    command: list[str | Path] = [
+        Path(sys.executable).parent / "wasm-node",
+        "run",
+        str(tmp_path / "web.yaml"),
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = next(line for line in process.stderr if "serving" in line)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/stream", timeout=20) as answer:
+            first = answer.readline()
+            process.send_signal(signal.SIGINT)
+            rest = answer.read()
+        process.communicate(timeout=20)
+
+    assert said == f"web: serving on http://127.0.0.1:{port}/ (Ctrl-C ends it)\n"
+    assert first + rest == b"tick\n" * 10
+    assert process.returncode == 130
 
 
 def test_a_port_has_one_owner(namespace: Namespace, web: str, port: int) -> None:

@@ -249,6 +249,19 @@ def test_a_manifest_runs(installed: Installed, registry: Registry) -> None:
     assert f'Pulling image "{echo.reference}"' in done.stderr
 
 
+@pytest.mark.parametrize(("guest", "code"), [("exit", 7), ("echo", 0)])
+def test_a_sidecars_end_is_not_the_pods(installed: Installed, guest: str, code: int) -> None:
+    """The code is the main container's, however its sidecar was ended."""
+    for each in (guest, "spin"):
+        _guest(installed, each, f"{each}.wasm")
+    side = {"name": "side", "image": "file:spin.wasm", "restartPolicy": "Always"}
+    main = {"name": "main", "image": f"file:{guest}.wasm", "args": ["7"]}
+    spec = {"restartPolicy": "Never", "initContainers": [side], "containers": [main]}
+    (installed.directory / "pod.yaml").write_text(json.dumps(_object("Pod", "p", spec=spec)))
+
+    installed.run("pod.yaml", code=code)
+
+
 def _object(kind: str, name: str, **parts: object) -> dict[str, object]:
     return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, **parts}
 

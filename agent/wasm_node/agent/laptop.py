@@ -254,10 +254,11 @@ class _Laptop:
             return None
         if not shown.done():
             return CANNOT_RUN
-        codes = [
+        codes = [  # a sidecar's counts for nothing in a pod that has succeeded
             each["state"].get("terminated", {}).get("exitCode", 0)
             for status in shown.result()
-            for kind in ("initContainerStatuses", "containerStatuses")
+            if status.get("phase") != "Succeeded"
+            for kind in ("containerStatuses", "initContainerStatuses")
             for each in status.get(kind, ())
         ]
         return next((int(code) for code in codes if code), 0)
