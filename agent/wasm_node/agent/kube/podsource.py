@@ -7,6 +7,7 @@ a new list, in which vanished pods are noticed by their absence.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 
 _PAGE = "500"
+_AUTHORIZER_TRIES = 6
 
 
 class ApiPods:
@@ -51,10 +53,24 @@ class ApiPods:
         """Return the keys of a ConfigMap or Secret; None: there is none."""
         plural = {"ConfigMap": "configmaps", "Secret": "secrets"}[kind]
         try:
-            read = await self._api.call("GET", f"/api/v1/namespaces/{namespace}/{plural}/{name}")
+            read = await self._read(f"/api/v1/namespaces/{namespace}/{plural}/{name}")
         except errors.NotFound:
             return None
         return objects.data(kind, read)
+
+    async def _read(self, path: str) -> Mapping[str, Any]:
+        """
+        Read what a pod names.
+
+        NB: a node may read it once the Node authorizer has seen the pod; the
+        authorizer watches too, and may lag behind us.
+        """
+        pause = backoff.Backoff(first_s=0.1, most_s=1.0)
+        for _ in range(_AUTHORIZER_TRIES):
+            with contextlib.suppress(client.Forbidden):
+                return await self._api.call("GET", path)
+            await asyncio.sleep(pause.next_s())
+        return await self._api.call("GET", path)
 
     async def _list(self) -> Sequence[desired.DesiredPod]:
         found: list[desired.DesiredPod] = []

@@ -85,10 +85,10 @@ class Starter:
                 for kind, name in sorted(environment.wanted_objects(wanted)):
                     objects[kind, name] = await self._source.data(pod.ref.namespace, kind, name)
         except TimeoutError as error:
-            raise errors.Retryable(
-                "cannot read the pod's ConfigMaps and Secrets: the API server does not answer",
-                reason="CreateContainerConfigError",
-            ) from error
+            text = "cannot read the pod's ConfigMaps and Secrets: the API server does not answer"
+            raise errors.Retryable(text, reason="CreateContainerConfigError") from error
+        except errors.Retryable as error:
+            raise errors.Retryable(str(error), reason="CreateContainerConfigError") from error
         room = self._containers.room()
         if room is None:
             text = "cannot start a container: the runtime has not been heard of"
