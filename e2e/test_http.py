@@ -11,6 +11,7 @@ import json
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -177,6 +178,52 @@ def test_a_laptop_serves(tmp_path: Path, port: int) -> None:
     assert said == f"web: serving on http://127.0.0.1:{port}/ (Ctrl-C ends it)\n"
     assert first + rest == b"tick\n" * 10
     assert process.returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("granted", "answer"),
+    [(None, "error 15"), ("127.0.0.1:{port}", "404"), ("127.0.0.1:1", "error 15")],
+    ids=["nothing", "this", "another"],
+)
+def test_whom_a_guest_may_ask(
+    namespace: Namespace, web: str, port: int, granted: str | None, answer: str
+) -> None:
+    """Nobody, unless an annotation has it; a denial is an event."""
+    ports = [{"containerPort": port}]
+    wanted = pods.pod("asking", web, restart="Always", ports=ports)
+    if granted is not None:
+        noted = {"wasm-node.dev/allowed-outbound-hosts": granted.format(port=port)}
+        wanted["metadata"]["annotations"] = noted
+    namespace.apply(wanted)
+    namespace.wait_running("asking")
+    url = f"http://127.0.0.1:{port}/ask?127.0.0.1:{port}"
+    said = wait_until(lambda: _answer(url), "an answer", within_s=20)
+
+    assert said == answer
+    if answer == "404":
+        assert _denials(namespace) == []
+    else:
+        (event,) = wait_until(lambda: _denials(namespace), "an event", within_s=20)
+        assert event["message"] == (
+            f"Container main was denied HTTP requests to 127.0.0.1:{port}: "
+            "the annotation wasm-node.dev/allowed-outbound-hosts does not have it"
+        )
+
+
+def _denials(namespace: Namespace) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = namespace.get("events?fieldSelector=reason=NetworkDenied")[
+        "items"
+    ]
+    return found
+
+
+def _answer(url: str) -> str | None:
+    """Ask the guest; None: it takes no connections yet."""
+    try:
+        with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310  # it is http
+            return str(answer.read().decode())
+    except urllib.error.URLError:
+        return None
 
 
 def test_a_port_has_one_owner(namespace: Namespace, web: str, port: int) -> None:

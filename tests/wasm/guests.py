@@ -2,8 +2,9 @@
 The guests that tests run: wasm with known behaviour, made once and cached.
 
 Most are WAT, one behaviour a file, described by the comment at its top; what
-they share is wat/prelude.wat. Real toolchains' output comes from examples/,
-by the commands that users type. `python -m tests.wasm.guests` makes them all.
+they share is wat/prelude.wat. Real toolchains' output comes from examples/, by
+the commands that users type; python-sockets/ is made by the same.
+`python -m tests.wasm.guests` makes them all.
 """
 
 import hashlib
@@ -27,6 +28,7 @@ TOOLCHAIN_GUESTS = (
     "go-hello",
     "go-primes",
     "python-hello",
+    "python-sockets",
     "rust-hello",
 )
 
@@ -90,10 +92,14 @@ def _cached(name: str, source: bytes, make: Callable[[Path], object]) -> Path:
 
 def _source_of_example(name: str) -> bytes:
     """Join what its binary depends on: sources, commands and toolchain."""
-    sources = sorted(each for each in (EXAMPLES / name).rglob("*") if each.is_file())
+    sources = sorted(each for each in (_home(name) / name).rglob("*") if each.is_file())
     files = [EXAMPLES / "Makefile", *(each for each in sources if each.suffix != ".pyc")]
     tool = toolchains.version(_language(name))
     return b"\0".join([tool.encode(), *(each.read_bytes() for each in files)])
+
+
+def _home(name: str) -> Path:
+    return EXAMPLES if (EXAMPLES / name).is_dir() else Path(__file__).parent
 
 
 def _language(name: str) -> str:
@@ -102,9 +108,14 @@ def _language(name: str) -> str:
 
 def _make(name: str, file: Path) -> None:
     chosen = toolchains.settings(_language(name))
+    if _home(name) != EXAMPLES:
+        chosen.append(f"PYTHONS={name}")
     with tempfile.TemporaryDirectory() as out:
         subprocess.run(
-            ["nice", "make", "--silent", "-C", EXAMPLES, name, f"OUT={out}", *chosen],
+            [
+                *("nice", "make", "--silent", "-f", EXAMPLES / "Makefile", "-C", _home(name)),
+                *(name, f"OUT={out}", *chosen),
+            ],
             env={each: os.environ[each] for each in os.environ if not each.startswith("MAKE")},
             check=True,
             stdout=sys.stderr,

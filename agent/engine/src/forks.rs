@@ -36,7 +36,7 @@ struct Hello {
 /// # Errors
 /// The engine cannot be made, the supervisor's end of the link is broken, or no
 /// process can be forked: whoever started this starts it again.
-pub fn serve(link: RawFd, init: i32) -> io::Result<()> {
+pub fn serve(link: RawFd, bell: RawFd, init: i32) -> io::Result<()> {
     // SAFETY: the link is open for as long as this process is.
     let link = unsafe { BorrowedFd::borrow_raw(link) };
     let init = Pid::from_raw(init).ok_or_else(|| io::Error::other("init has no pid"))?;
@@ -50,7 +50,7 @@ pub fn serve(link: RawFd, init: i32) -> io::Result<()> {
         let (message, fds) = receive(link)?;
         match serde_json::from_slice(&message)? {
             Order::Hello => drop(send(link, &hello, SendFlags::empty())?),
-            Order::Run(order) => fork(fds, |fds| worker::main(engine, &order, fds, init))?,
+            Order::Run(order) => fork(fds, |fds| worker::main(engine, &order, fds, bell, init))?,
             Order::Compile(order) => fork(fds, |fds| compiling::main(engine, &order, fds, init))?,
         }
     }

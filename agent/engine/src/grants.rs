@@ -14,9 +14,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Deserialize;
 use wasmtime_wasi::sockets::SocketAddrUse;
 
+use crate::news::News;
 use crate::output::{Output, Which};
+use crate::records;
 
-const TOLD_AT_MOST: usize = 100;
+const LOGGED_AT_MOST: usize = 100;
+const TOLD_AT_MOST: usize = 10;
 
 /// As it stands in `spec.json`.
 #[derive(Default, Deserialize)]
@@ -40,7 +43,7 @@ pub struct Grants {
     pub dns: bool,
     denied: AtomicU64,
     told: Mutex<HashSet<String>>,
-    output: Option<&'static Output>,
+    to: Option<(&'static Output, &'static News)>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -64,11 +67,15 @@ enum Port {
 }
 
 impl Grants {
-    /// Read what is wanted; denials are told on `output`.
+    /// Read what is wanted; denials are told in the log and to the supervisor.
     ///
     /// # Errors
     /// One of them cannot be understood; the text says which, and how to write it.
-    pub fn read(wanted: Option<&Wanted>, output: &'static Output) -> Result<Arc<Self>, String> {
+    pub fn read(
+        wanted: Option<&Wanted>,
+        output: &'static Output,
+        news: &'static News,
+    ) -> Result<Arc<Self>, String> {
         let none = Wanted::default();
         let wanted = wanted.unwrap_or(&none);
         let parse = |each: &String| each.parse::<Target>();
@@ -86,7 +93,7 @@ impl Grants {
             connect,
             listen: wanted.listen.clone(),
             dns: wanted.dns,
-            output: Some(output),
+            to: Some((output, news)),
             ..Self::none()
         }))
     }
@@ -100,7 +107,7 @@ impl Grants {
             dns: false,
             denied: AtomicU64::new(0),
             told: Mutex::default(),
-            output: None,
+            to: None,
         }
     }
 
@@ -130,8 +137,8 @@ impl Grants {
         let connects = self.connect.iter().any(|each| each.fits_address(address));
         let (allowed, what) = match r#use {
             Use::TcpBind | Use::UdpBind => {
-                let implied = address.port() == 0 && !self.connect.is_empty();
-                (implied || listens, "listening on")
+                // Any port is where each connection begins: that is asked for next.
+                (address.port() == 0 || listens, "listening on")
             }
             Use::TcpListen => (listens, "listening on"),
             Use::TcpAccept => (!self.listen.is_empty(), "connections from"),
@@ -144,16 +151,18 @@ impl Grants {
         allowed
     }
 
-    /// Count a denial; the first of each target is told in the log.
+    /// Count a denial; the first of each target is told.
     pub fn deny(&self, what: &str, target: &str) {
         self.denied.fetch_add(1, Relaxed);
-        let line = format!("denied {what} {target}: the pod's grants do not allow it\n");
+        let Some((output, news)) = self.to else { return };
+        let denied = format!("{what} {target}");
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() < TOLD_AT_MOST
-            && told.insert(line.clone())
-            && let Some(output) = self.output
-        {
+        if told.len() < LOGGED_AT_MOST && told.insert(denied.clone()) {
+            let line = format!("denied {denied}: the pod's grants do not allow it\n");
             output.write(Which::Stderr, line.as_bytes());
+            if told.len() <= TOLD_AT_MOST {
+                news.tell(&records::denied(&denied));
+            }
         }
     }
 
@@ -314,9 +323,11 @@ mod tests {
         let none = Grants::none();
 
         assert!(!none.may_ask("example.com", 443) && !none.may_ask("1.1.1.1", 443));
-        for each in [SocketAddrUse::TcpConnect, SocketAddrUse::TcpBind, SocketAddrUse::UdpSend] {
-            assert!(!none.allows(at("1.1.1.1:80"), each) && !none.allows(at("0.0.0.0:0"), each));
+        use SocketAddrUse as Use;
+        for each in [Use::TcpConnect, Use::TcpBind, Use::TcpListen, Use::UdpSend, Use::UdpReceive] {
+            assert!(!none.allows(at("1.1.1.1:80"), each));
         }
+        assert!(!none.allows(at("0.0.0.0:0"), Use::TcpListen));
         assert_eq!(none.denied(), 6);
     }
 

@@ -22,6 +22,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::crilog::Stream;
 use crate::grants::Grants;
+use crate::news::News;
 use crate::outgoing::Calls;
 use crate::output::{Output, Which};
 use crate::records::{Mount, Spec};
@@ -47,10 +48,11 @@ impl Guest {
     pub fn admit(
         spec: &Spec,
         output: &'static Output,
+        news: &'static News,
         limit_bytes: Option<usize>,
     ) -> Result<Self, String> {
         let pipe = |which| Pipe { output, to: To::Only(which) };
-        let grants = Grants::read(spec.grants.as_ref(), output)?;
+        let grants = Grants::read(spec.grants.as_ref(), output, news)?;
         let mut wasi = context(spec, &grants);
         wasi.envs(&spec.env).stdout(pipe(Which::Stdout)).stderr(pipe(Which::Stderr));
         wasi.allow_blocking_current_thread(true); // there is no other guest here to be held up
@@ -85,7 +87,7 @@ impl Guests {
     ///
     /// # Errors
     /// A mount is not there; the text says which.
-    pub fn admit(spec: Spec, output: &'static Output) -> Result<Self, String> {
+    pub fn admit(spec: Spec, output: &'static Output, news: &'static News) -> Result<Self, String> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = |each: &Mount| {
             rustix::fs::open(&each.host_path, flags, Mode::empty())
@@ -93,7 +95,7 @@ impl Guests {
         };
         let mounts = spec.mounts.iter().map(directory).collect::<Result<_, _>>()?;
         let budget = Budget::new(spec.memory_limit_bytes);
-        let grants = Grants::read(spec.grants.as_ref(), output)?;
+        let grants = Grants::read(spec.grants.as_ref(), output, news)?;
         Ok(Self { spec, output, mounts, budget, grants })
     }
 

@@ -15,6 +15,7 @@ mod engine;
 mod forks;
 mod grants;
 mod guest;
+mod news;
 mod outcomes;
 mod outgoing;
 mod output;
@@ -31,9 +32,10 @@ mod wasm_node_engine {
     /// Be the fork server, until killed; raises `OSError` if it cannot go on.
     ///
     /// `link` is the descriptor of its end of the socket to the supervisor,
-    /// `init` the pid of its parent, whose children the workers are to be.
+    /// `bell` where workers say that there is news of them, `init` the pid of
+    /// its parent, whose children the workers are to be.
     #[pyfunction]
-    fn serve(link: i32, init: i32) -> PyResult<()> {
-        Ok(crate::forks::serve(link, init)?)
+    fn serve(link: i32, bell: i32, init: i32) -> PyResult<()> {
+        Ok(crate::forks::serve(link, bell, init)?)
     }
 }

@@ -148,6 +148,11 @@ struct Entry {
 }
 
 #[derive(Serialize)]
+struct Denial<'a> {
+    denied: &'a str,
+}
+
+#[derive(Serialize)]
 struct End<'a> {
     exit: &'a ExitRecord,
 }
@@ -160,6 +165,11 @@ pub fn claimed(pid: i32, start_ticks: u64, claimed_at_ns: u64) -> Vec<u8> {
 /// The line written just before the guest's first instruction.
 pub fn entered(entered_at_ns: u64) -> Vec<u8> {
     line(&Entry { entered_at_ns })
+}
+
+/// The line about something of the network that the guest may not reach.
+pub fn denied(what: &str) -> Vec<u8> {
+    line(&Denial { denied: what })
 }
 
 /// A worker's last line.
@@ -206,6 +216,7 @@ mod tests {
 
         assert_eq!(text(claimed(7, 8, 9)), "{\"pid\":7,\"start_ticks\":8,\"claimed_at_ns\":9}\n");
         assert_eq!(text(entered(5)), "{\"entered_at_ns\":5}\n");
+        assert_eq!(text(denied("x 1:2")), "{\"denied\":\"x 1:2\"}\n");
         assert_eq!(
             text(ended(&how)),
             "{\"exit\":{\"code\":128,\"ended_by\":\"never-started\",\"reason\":\"StartError\",\

@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -19,6 +19,7 @@ use rustix::process::{Pid, Resource};
 use crate::engine::{Code, Engine};
 use crate::forks;
 use crate::guest::{Guest, Guests};
+use crate::news::News;
 use crate::outcomes::{self, Outcome};
 use crate::output::{self, Output};
 use crate::process;
@@ -32,16 +33,23 @@ const PROCESSES_EACH: u64 = 4; // of a run: itself, and threads of it
 const NOT_STARTED: u8 = 128;
 
 /// Be the worker of one attempt; `fds` are its directory, log and
-/// news, and listeners where it serves HTTP.
+/// news, and listeners where it serves HTTP. `bell` is rung for what is new.
 ///
 /// # Errors
 /// It could not even be claimed; from there on the journal says how it ended.
-pub fn main(engine: &'static Engine, order: &Run, fds: Vec<OwnedFd>, init: Pid) -> io::Result<()> {
+pub fn main(
+    engine: &'static Engine,
+    order: &Run,
+    fds: Vec<OwnedFd>,
+    bell: RawFd,
+    init: Pid,
+) -> io::Result<()> {
     let ([directory, log, news], doors) = forks::take(fds)?;
     output::end_on_sigterm()?;
     let Some(mut diary) = Diary::claim(&directory, news)? else { return Ok(()) };
     let output = Output::install(log);
-    let ready = prepare(engine, order, &directory, doors, output, &diary, init);
+    let news = News::install(diary.journal.try_clone()?, bell);
+    let ready = prepare(engine, order, &directory, doors, (output, news), &diary, init);
     std::mem::forget(directory); // it is closed by now, with all that is not ours
     let ran = match ready {
         Ok(Ready::Command(code, guest)) => {
@@ -85,7 +93,7 @@ fn prepare(
     order: &Run,
     directory: &OwnedFd,
     doors: Vec<OwnedFd>,
-    output: &'static Output,
+    (output, news): (&'static Output, &'static News),
     diary: &Diary,
     init: Pid,
 ) -> Result<Ready, String> {
@@ -96,6 +104,7 @@ fn prepare(
     process::set_name(&format!("wasm:{}", spec.id.container)).map_err(cannot("take its name"))?;
     process::null_stdio().map_err(cannot("open /dev/null"))?;
     let mut kept = vec![output.fd(), diary.journal.as_raw_fd(), diary.news_fd()];
+    kept.extend(news.fds());
     kept.extend(doors.iter().map(AsRawFd::as_raw_fd));
     process::close_all_but(&mut kept).map_err(cannot("close descriptors"))?;
     for group in &order.cgroups {
@@ -115,13 +124,13 @@ fn prepare(
         };
         std::env::set_current_dir("/").map_err(cannot("leave the cache"))?;
         let runs = u64::from(if wanted.mode == Mode::Wagi { wanted.concurrency } else { 0 });
-        let guests = Guests::admit(spec, output)?;
+        let guests = Guests::admit(spec, output, news)?;
         lock_down(order.uid, init, SERVER_FILES, PROCESSES + runs * PROCESSES_EACH)
             .map_err(cannot("give up its rights"))?;
         return Ok(Ready::Server(Box::new(Start { wanted, doors, code, guests })));
     }
     let limit_bytes = spec.memory_limit_bytes.filter(|_| order.bounded);
-    let guest = Guest::admit(&spec, output, limit_bytes)?;
+    let guest = Guest::admit(&spec, output, news, limit_bytes)?;
     std::env::set_current_dir(&order.cache).map_err(cannot("enter the cache"))?;
     lock_down(order.uid, init, FILES, PROCESSES).map_err(cannot("give up its rights"))?;
     let code = engine.load(&order.artifact, order.kind)?;

@@ -14,6 +14,7 @@ from wasm_node.agent import interfaces, statedir
 from wasm_node.agent.logs import pods as pod_logs
 from wasm_node.agent.loops import (
     accepting,
+    denials,
     ending,
     facts,
     fetching,
@@ -124,6 +125,7 @@ class PodEngine:
         )
         self._accepting = accepting.Accepting(self._wanted, self._seen, outside.workers)
         self._seen.listen(self._tell_ends)
+        denials.Denials(self._wanted, self._seen, outside.events)
 
     async def run(self) -> None:
         """Work until cancelled."""

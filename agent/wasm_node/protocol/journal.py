@@ -4,7 +4,8 @@ What a worker writes about itself, and what the supervisor notes about a stop.
 A worker may write nothing in its attempt's directory once it runs as the
 pod's user, so it opens one file before and appends lines: that it has claimed
 the attempt (the file is made with O_EXCL: a second worker for the same attempt
-finds it and goes away), that the guest was entered, and how it ended. The
+finds it and goes away), that the guest was entered, what of the network it
+was denied, and how it ended. The
 supervisor makes `exit.json` of it, whole and by rename. Lines are written with
 one write each; a last line cut short by a full disk counts as not written.
 """
@@ -27,6 +28,7 @@ class Journal:
         claimed_at_ns: unix time of the claim.
         entered_at_ns: unix time when the guest was entered; 0: not yet.
         exit: how it ended, in the worker's own words; None: it did not say.
+        denied: what the guest wanted of the network and may not have.
     """
 
     pid: int = 0
@@ -34,22 +36,28 @@ class Journal:
     claimed_at_ns: int = 0
     entered_at_ns: int = 0
     exit: records.ExitRecord | None = None
+    denied: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
-        """Read as many whole lines as there are."""
+        """Read as many whole lines as there are; what was told first stays."""
         fields: dict[str, Any] = {}
+        denied: list[str] = []
         for line in raw.splitlines(keepends=True):
             if not line.endswith(b"\n"):
                 break
             try:
-                fields.update(json.loads(line))
-                if isinstance(fields.get("exit"), dict):
-                    fields["exit"] = records.ExitRecord.from_fields(fields["exit"])
+                said: dict[str, Any] = dict(json.loads(line))
+                if isinstance(said.get("exit"), dict):
+                    said["exit"] = records.ExitRecord.from_fields(said["exit"])
             except (ValueError, TypeError):
                 break
+            if "denied" in said:
+                denied.append(str(said.pop("denied")))
+            fields = said | fields
         known = {each.name for each in dataclasses.fields(cls)}
-        return cls(**{name: value for name, value in fields.items() if name in known})
+        told = {name: value for name, value in fields.items() if name in known}
+        return cls(**told, denied=tuple(denied))
 
 
 def claimed(pid: int, start_ticks: int, at_ns: int) -> bytes:

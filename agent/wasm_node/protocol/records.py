@@ -106,6 +106,10 @@ class Grants:
     listen: tuple[int, ...] = ()
     dns: bool = False
 
+    def reaches(self) -> bool:
+        """Say whether it grants more than ports of the guest's own."""
+        return bool(self.outgoing_http or self.connect or self.dns)
+
 
 @dataclasses.dataclass(frozen=True)
 class ContainerSpec:

@@ -110,7 +110,7 @@ class Attempt:
         started = self.told.entered_at_ns or self.told.claimed_at_ns
         if self.exit is not None:
             started = self.exit.started_at_ns
-        return messages.Fact(self.id, self.told.pid, started, self.exit)
+        return messages.Fact(self.id, self.told.pid, started, self.exit, self.told.denied)
 
 
 def _ticks(pid: int) -> int:

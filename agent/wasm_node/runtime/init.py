@@ -99,7 +99,7 @@ def _listen(wanted: settings.RuntimeSettings) -> socket.socket:
     return listener
 
 
-def _serve_forks(link: socket.socket, init: int, engine: str | None) -> None:
+def _serve_forks(link: socket.socket, bell: socket.socket, init: int, engine: str | None) -> None:
     # NB: these load an engine, which is for the fork server's process only
     if engine != settings.WASMTIME_PY:
         try:
@@ -108,7 +108,7 @@ def _serve_forks(link: socket.socket, init: int, engine: str | None) -> None:
             if engine is not None:
                 raise
         else:
-            native.serve(link, init)
+            native.serve(link, bell, init)
     from wasm_node.runtime import forkserver
 
     forkserver.run(link, init)
@@ -120,12 +120,16 @@ class _Init:
         self._send_end.setblocking(False)
         links = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         kept = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        bell = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        bell[1].shutdown(socket.SHUT_RD)
         me = os.getpid()
-        supervise = supervisor.Handles(listener, self._read_end, links[0], kept)
+        supervise = supervisor.Handles(listener, self._read_end, links[0], bell[0], kept)
         self._supervisor = _Service(
             "supervisor", lambda first: supervisor.run(wanted, supervise, first=first)
         )
-        self._forks = _Service("fork server", lambda _: _serve_forks(links[1], me, wanted.engine))
+        self._forks = _Service(
+            "fork server", lambda _: _serve_forks(links[1], bell[1], me, wanted.engine)
+        )
         self._unsent: collections.deque[bytes] = collections.deque()
         self._ending = False
         self._over = False

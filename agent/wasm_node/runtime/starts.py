@@ -239,8 +239,12 @@ def _unfit(spec: records.ContainerSpec, artifact: cache.Artifact, worlds: tuple[
         return "it does not export wasi:http/incoming-handler"
     if mode == "wagi" and artifact.kind != "module":
         return "wagi is for modules of wasi_snapshot_preview1, and it is a component"
-    if mode and not any(each.startswith("wasi:http/") for each in worlds):
-        return "this node cannot serve HTTP: install wasm-node-engine beside wasm-node"
+    if not any(each.startswith("wasi:http/") for each in worlds):
+        missing = "install wasm-node-engine beside wasm-node"
+        if mode:
+            return f"this node cannot serve HTTP: {missing}"
+        if spec.grants and spec.grants.reaches():
+            return f"this node cannot let it reach others: {missing}"
     return ""
 
 

@@ -11,6 +11,7 @@ import dataclasses
 import os
 import signal
 import socket
+import sys
 import time
 from typing import assert_never
 
@@ -34,6 +35,7 @@ from wasm_node.runtime.limits import host
 _LATE_ENDINGS_S = 1.0
 _LOOK_AGAIN_S = 0.01
 _IDLE_YET_S = 0.02
+_PID_BYTES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Handles:
     listener: socket.socket
     endings: socket.socket
     forks: socket.socket
+    bell: socket.socket
     kept: tuple[socket.socket, socket.socket]
 
 
@@ -85,6 +88,7 @@ class _Supervisor:
         self._callers: list[tuple[server.Connection, int, int]] = []
         """Who said hello before the fork server had told what it is."""
         handles.endings.setblocking(False)
+        handles.bell.setblocking(False)
 
     def adopt(self, *, first: bool) -> None:
         """Make the picture whole: what runs, what ended, what ended unseen."""
@@ -117,6 +121,7 @@ class _Supervisor:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         self._loop.watch(wake, lambda _events: self._end(os.read(wake, 64)))
         self._loop.watch(self._handles.endings.fileno(), self._hear_endings)
+        self._loop.watch(self._handles.bell.fileno(), self._hear_bell)
         allowed = {0, os.geteuid()}
         if self._wanted.agent_uid is not None:
             allowed.add(self._wanted.agent_uid)
@@ -145,6 +150,15 @@ class _Supervisor:
                 if attempt is not None:
                     self._ended(attempt, status)
             sock.recv(whole)
+
+    def _hear_bell(self, _events: int) -> None:
+        # It may have been rung by a worker whose guest has got out: each word
+        # on it is only a reason to look into a journal.
+        pid = int.from_bytes(self._handles.bell.recv(_PID_BYTES), sys.byteorder)
+        attempt = self._known.with_pid(pid)
+        if attempt is not None:
+            attempt.read_journal()
+            self._tell(attempt)
 
     def _ended(self, attempt: attempts.Attempt, status: int | None) -> None:
         attempt.read_journal()

@@ -1,6 +1,7 @@
 """What guests may ask of others, and what they are told where they may not."""
 
 import contextlib
+import uuid
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -9,6 +10,7 @@ from aiohttp import web
 
 from tests.component.http import serving
 from tests.component.runtime import running
+from wasm_node.agent.model import grants
 from wasm_node.protocol import records
 
 Runtime = running.RunningRuntime
@@ -92,6 +94,41 @@ async def test_a_denial_is_told_once(runtime: Runtime) -> None:
             f"stderr denied HTTP requests to {target}: the pod's grants do not allow it"
             for target in ("a.example:80", "b.example:80")
         ]
+
+
+_TARGETS = (
+    *("a.example", "a.example:8443", "*.example.org:*", "a_b.c-d", "10.0.0.0/8:*", "10.1.2.3/8"),
+    *("[fd00::/8]:*", "[::1]", "[10.0.0.1]:80", "192.0.2.1:65535", "*", "*.", "a..b", "a:b", "a:"),
+    *("a:65536", "10.0.0.0/33", "10.0.0.0/255.0.0.0", "[fd00::1", "[::1]80", "http://x", "1.2.3"),
+    *(
+        "a/8",
+        "x:*:1",
+        "fd00::1",
+        "fe80::1%eth0",
+        "[fe80::1%eth0]:1",
+        "01.2.3.4",
+        "*.1.2.3.4",
+        "\u00e9.a",
+    ),
+)
+
+
+@pytest.mark.parametrize("target", _TARGETS)
+async def test_a_grant_is_read_alike_by_agent_and_engine(runtime: Runtime, target: str) -> None:
+    """What passes as an annotation starts; what is refused would not."""
+    takes = {
+        grants.HOSTS: records.Grants(outgoing_http=(target,)),
+        grants.CONNECTIONS: records.Grants(connect=(target,)),
+    }
+    for annotation, given in takes.items():
+        spec = runtime.spec("exit", "0", pod=f"p{uuid.uuid4()}")
+        how = await runtime.run(serving.granted(spec, given))
+        try:
+            grants.parse({annotation: target})
+        except ValueError:
+            assert how.reason == "StartError"
+        else:
+            assert how.reason == "Completed"
 
 
 async def test_a_grant_that_cannot_be_read(runtime: Runtime) -> None:

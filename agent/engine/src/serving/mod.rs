@@ -1,11 +1,14 @@
 //! A worker that serves HTTP: many guests of one program, on one thread.
 //!
-//! `server` accepts and ends, `exchange` is one request and what bounds it,
-//! `instances` and `runs` (with `cgi`) are what answers; `admin` is the agent's way in, and `ticking`
-//! takes the thread from guests that would keep it. What idles has no timer.
+//! `server` accepts from its `doors` and ends; `answering` is one request, and
+//! `exchange` what bounds it; `instances` and `runs` (with `cgi`) are what
+//! answers; `admin` is the agent's way in, and `ticking` takes the thread from
+//! guests that would keep it. What idles has no timer.
 
 mod admin;
+mod answering;
 mod cgi;
+mod doors;
 mod exchange;
 mod instances;
 mod runs;
@@ -13,4 +16,5 @@ mod server;
 mod stats;
 mod ticking;
 
-pub use server::{Doors, Server, Source};
+pub use doors::Doors;
+pub use server::{Server, Source};

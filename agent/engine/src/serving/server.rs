@@ -7,32 +7,26 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, TcpListener as StdTcpListener};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixListener as StdUnixListener;
+use std::net::TcpListener as StdTcpListener;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::AbortHandle;
-use wasmtime_wasi_http::WasiBody;
-use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
 use super::admin;
-use super::exchange::{Answer, Asked, Exchange, content_length, refusal};
-use super::instances::{Answered, Failure, Instances, Live};
+use super::doors::{Door, Doors, Via};
+use super::instances::{Instances, Live};
 use super::runs::Runs;
 use super::stats::{Gauge, Held, Stats};
 use crate::engine::{Code, Engine};
@@ -45,9 +39,9 @@ const CONNECTIONS: usize = 4096;
 /// Connections of the agent's, and instances kept for them: a probe is to be
 /// answered however many clients there are.
 const PRIVATE_CONNECTIONS: usize = 64;
-const PRIVATE_REQUESTS: u32 = 8;
+pub(super) const PRIVATE_REQUESTS: u32 = 8;
 /// Of pool slots: each reserves address space.
-const MOST_CONCURRENCY: u32 = 1024;
+pub(super) const MOST_CONCURRENCY: u32 = 1024;
 /// A connection's first request must be there after this, ...
 const FIRST_HEAD: Duration = Duration::from_secs(10);
 /// ... and each next one: longer than the keep-alive of common proxies.
@@ -62,37 +56,6 @@ const EVENTS_AFTER: u32 = 4;
 const QUIET: Duration = Duration::from_secs(1);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// The listeners of a worker.
-pub struct Doors {
-    guest: StdUnixListener,
-    admin: StdUnixListener,
-    ports: Vec<StdTcpListener>,
-}
-
-impl Doors {
-    /// As they come with an order: guest, admin, ports.
-    ///
-    /// # Errors
-    /// There are fewer than two.
-    pub fn of(fds: Vec<OwnedFd>) -> Result<Self, String> {
-        let mut fds = fds.into_iter();
-        let (Some(guest), Some(admin)) = (fds.next(), fds.next()) else {
-            return Err("cannot serve: it was given no sockets".into());
-        };
-        let ports = fds.map(StdTcpListener::from).collect();
-        Ok(Self { guest: guest.into(), admin: admin.into(), ports })
-    }
-
-    /// Descriptors of this process that are none of these.
-    fn all_others(&self) -> io::Result<Vec<RawFd>> {
-        let mut all = process::open_descriptors()?;
-        let private = [self.guest.as_raw_fd(), self.admin.as_raw_fd()];
-        all.retain(|fd| !private.contains(fd));
-        all.retain(|&fd| self.ports.iter().all(|port| port.as_raw_fd() != fd));
-        Ok(all)
-    }
-}
-
 /// What a worker is to serve.
 pub enum Source {
     /// Compiled code, to be mapped when it is needed.
@@ -102,29 +65,29 @@ pub enum Source {
 
 /// A worker's server.
 pub struct Server {
-    wanted: Http,
-    program: Program,
-    guests: Guests,
-    live: Live,
-    stats: Arc<Stats>,
+    pub(super) wanted: Http,
+    pub(super) program: Program,
+    pub(super) guests: Guests,
+    pub(super) live: Live,
+    pub(super) stats: Arc<Stats>,
     ports: Vec<StdTcpListener>,
     accepting: Mutex<Vec<AbortHandle>>,
     room: Arc<Semaphore>,
-    open: Open,
+    pub(super) open: Open,
     last_connection: Mutex<Instant>,
-    sweeping: AtomicBool,
-    draining: AtomicBool,
-    closing: watch::Sender<bool>,
+    pub(super) sweeping: AtomicBool,
+    pub(super) draining: AtomicBool,
+    pub(super) closing: watch::Sender<bool>,
 }
 
 /// What answers requests.
-enum Program {
+pub(super) enum Program {
     Proxy(Instances),
     Wagi(Runs),
 }
 
 #[derive(Clone, Default)]
-struct Open(Arc<[Gauge; 2]>);
+pub(super) struct Open(pub(super) Arc<[Gauge; 2]>);
 
 impl AsRef<Gauge> for Open {
     fn as_ref(&self) -> &Gauge {
@@ -133,22 +96,12 @@ impl AsRef<Gauge> for Open {
 }
 
 /// Requests that are not answered yet.
-struct InFlight(Open);
+pub(super) struct InFlight(pub(super) Open);
 
 impl AsRef<Gauge> for InFlight {
     fn as_ref(&self) -> &Gauge {
         &self.0.0[1]
     }
-}
-
-/// A status, and a line of text.
-type Refused = (StatusCode, &'static str);
-
-/// Where a connection came from.
-#[derive(Clone, Copy, PartialEq)]
-enum Via {
-    Port(IpAddr),
-    Agent,
 }
 
 impl Server {
@@ -332,211 +285,8 @@ impl Server {
             .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX));
         builder
     }
-
-    /// Answer one request.
-    async fn serve(self: &Arc<Self>, request: Request<Incoming>, via: Via) -> Response<Answer> {
-        let exchange = Exchange::new();
-        let version = request.version();
-        let mut closes = false;
-        let mut response = match self.admit(&request, via) {
-            Ok(held) => self.ask(request, via, &exchange, held).await,
-            Err((status, text)) => {
-                self.stats.denied.add_if(status == StatusCode::SERVICE_UNAVAILABLE);
-                // Where a request ends that is not understood is not known, either.
-                closes = [StatusCode::BAD_REQUEST, StatusCode::NOT_IMPLEMENTED].contains(&status);
-                refusal(status, text)
-            }
-        };
-        if version <= Version::HTTP_11 && (closes || self.draining.load(Relaxed)) {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(header::CONNECTION, close);
-        }
-        Answer::of(response, exchange, Arc::clone(&self.stats))
-    }
-
-    /// Take in a request, or say with what it is refused.
-    fn admit(&self, request: &Request<Incoming>, via: Via) -> Result<Held<InFlight>, Refused> {
-        let headers = request.headers();
-        let header_bytes: usize =
-            headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        let kept = if via == Via::Agent { PRIVATE_REQUESTS } else { 0 };
-        let room = self.wanted.concurrency.min(MOST_CONCURRENCY) + kept;
-        if self.open.0[1].get() >= u64::from(room) {
-            Err((StatusCode::SERVICE_UNAVAILABLE, "too many requests at a time\n"))
-        } else if header_bytes > self.wanted.max_header_bytes {
-            Err((StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too long\n"))
-        } else if content_length(headers).is_some_and(|long| long > self.wanted.max_body_bytes) {
-            Err((StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG))
-        } else if wants_websocket(headers) || request.method() == Method::CONNECT {
-            Err((StatusCode::NOT_IMPLEMENTED, "websockets and tunnels are not served here\n"))
-        } else if !has_one_host(request) {
-            Err((StatusCode::BAD_REQUEST, "a request names one host\n"))
-        } else {
-            Ok(Held::new(InFlight(self.open.clone())))
-        }
-    }
-
-    /// Have an instance answer; its end may come after its answer.
-    async fn ask(
-        self: &Arc<Self>,
-        mut request: Request<Incoming>,
-        via: Via,
-        exchange: &Arc<Exchange>,
-        held: Held<InFlight>,
-    ) -> Response<WasiBody> {
-        let headless = request.method() == Method::HEAD;
-        if !request.headers().contains_key(header::HOST) && request.uri().authority().is_none() {
-            let here = HeaderValue::from_static("localhost"); // HTTP/1.0 need not say
-            request.headers_mut().insert(header::HOST, here);
-        }
-        let left_bytes = self.wanted.max_body_bytes;
-        let request =
-            request.map(|body| Asked { body, left_bytes, exchange: Arc::clone(exchange) });
-        let (to, answer) = oneshot::channel();
-        let guest =
-            tokio::spawn(Arc::clone(self).guest(request, via, Arc::clone(exchange), to, held));
-        exchange.runs(guest.abort_handle());
-        let leaves = EndsGuest(exchange);
-        let timeout = seconds(self.wanted.timeout_s);
-        let Ok(answered) = tokio::time::timeout(timeout, answer).await else {
-            self.stats.timeouts.add();
-            return refusal(StatusCode::GATEWAY_TIMEOUT, LATE);
-        };
-        let response = self.answered(answered, exchange);
-        std::mem::forget(leaves);
-        if headless { without_body(response) } else { response }
-    }
-
-    fn answered(
-        &self,
-        answered: Result<Answered, oneshot::error::RecvError>,
-        exchange: &Exchange,
-    ) -> Response<WasiBody> {
-        match answered {
-            _ if exchange.too_long.load(Relaxed) => {
-                refusal(StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG)
-            }
-            Err(_) if exchange.stalled.load(Relaxed) => refusal(StatusCode::GATEWAY_TIMEOUT, LATE),
-            Ok(Ok(response)) => response,
-            Ok(Err(ErrorCode::HttpRequestBodySize(_))) => {
-                refusal(StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG)
-            }
-            Ok(Err(error)) => {
-                self.guests.log(&format!("the guest answered with an error: {error:?}\n"));
-                refusal(StatusCode::INTERNAL_SERVER_ERROR, FAILED)
-            }
-            Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, FAILED),
-        }
-    }
-
-    async fn guest(
-        self: Arc<Self>,
-        request: Request<Asked>,
-        via: Via,
-        exchange: Arc<Exchange>,
-        to: oneshot::Sender<Answered>,
-        held: Held<InFlight>,
-    ) {
-        let run = async {
-            let (guests, live) = (&self.guests, self.live.clone());
-            let peer = if let Via::Port(peer) = via { Some(peer) } else { None };
-            match &self.program {
-                Program::Proxy(instances) => {
-                    instances.answer(guests, live, request, to, &self.stats).await
-                }
-                Program::Wagi(runs) => {
-                    runs.answer(guests, live, request, peer, to, &self.stats).await
-                }
-            }
-        };
-        match exchange.within(seconds(self.wanted.timeout_s), run).await {
-            Some(Ok(())) => (),
-            Some(Err(Failure(why))) => self.guests.log(&why),
-            None => self.stats.timeouts.add(),
-        }
-        drop(held);
-        if *self.closing.borrow() {
-            self.closing.send_modify(|_| ());
-        }
-        if !self.sweeping.swap(true, Relaxed) {
-            tokio::spawn(async move { self.sweep().await });
-        }
-    }
-
-    /// Give memory back once there have been no requests for a while; this
-    /// ends with that, so that nothing wakes a worker that idles.
-    async fn sweep(&self) {
-        let Program::Proxy(instances) = &self.program else { return }; // runs leave nothing
-        while let Some(at) = instances.give_back(&self.live, seconds(self.wanted.idle_s)) {
-            tokio::time::sleep_until(at.into()).await;
-        }
-        self.sweeping.store(false, Relaxed);
-    }
 }
 
-const TOO_LONG: &str = "the request's body is too long\n";
-const LATE: &str = "the guest has not answered in time\n";
-const FAILED: &str = "the guest failed; its log says how\n";
-
-/// Ends the guest with it: nobody waits for its answer any more.
-struct EndsGuest<'a>(&'a Exchange);
-
-impl Drop for EndsGuest<'_> {
-    fn drop(&mut self) {
-        self.0.end_guest();
-    }
-}
-
-/// What can be accepted from.
-trait Door: Send + 'static {
-    type Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-
-    fn poll_take(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Connection, Via)>>;
-}
-
-impl Door for TcpListener {
-    type Connection = TcpStream;
-
-    fn poll_take(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, Via)>> {
-        self.poll_accept(cx).map_ok(|(connection, peer)| {
-            let _ = connection.set_nodelay(true); // it has gone: reading says so
-            (connection, Via::Port(peer.ip().to_canonical()))
-        })
-    }
-}
-
-impl Door for UnixListener {
-    type Connection = UnixStream;
-
-    fn poll_take(&self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, Via)>> {
-        self.poll_accept(cx).map_ok(|(connection, _)| (connection, Via::Agent))
-    }
-}
-
-fn seconds(number: f64) -> Duration {
+pub(super) fn seconds(number: f64) -> Duration {
     Duration::try_from_secs_f64(number).unwrap_or(Duration::MAX)
-}
-
-fn wants_websocket(headers: &HeaderMap) -> bool {
-    let upgrades = headers.get_all(header::UPGRADE).iter();
-    upgrades.filter_map(|each| each.to_str().ok()).any(|each| {
-        each.split(',').any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
-    })
-}
-
-/// RFC 9112, 3.2: none or several are a bad request, as ways around a proxy.
-fn has_one_host(request: &Request<Incoming>) -> bool {
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (_, Some(_)) => false,
-        (Some(host), None) => host.to_str().is_ok(),
-        (None, None) => request.version() != Version::HTTP_11,
-    }
-}
-
-/// The head of a response to HEAD; its guest may write the body nevertheless.
-fn without_body(response: Response<WasiBody>) -> Response<WasiBody> {
-    let (head, mut body) = response.into_parts();
-    tokio::spawn(async move { while let Some(Ok(_)) = body.frame().await {} });
-    Response::from_parts(head, Empty::new().map_err(|never| match never {}).boxed_unsync())
 }

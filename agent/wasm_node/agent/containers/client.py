@@ -52,7 +52,7 @@ class RuntimeContainers:
         await asyncio.to_thread(_write, directory, spec)
         result = await self._ask(messages.Start(spec.id))
         fact = messages.Fact.from_message(result["fact"])
-        running = observed.Running(fact.id, fact.pid, fact.started_at_ns / 1e9)
+        running = _running(fact)
         self._answered[fact.id] = running
         return running
 
@@ -123,8 +123,12 @@ async def _pages(runtime: connection.Connection) -> list[messages.Fact]:
 
 def _observed(fact: messages.Fact) -> observed.Fact:
     if fact.exit is not None:
-        return observed.Ended(fact.id, fact.exit)
-    return observed.Running(fact.id, fact.pid, fact.started_at_ns / 1e9)
+        return observed.Ended(fact.id, fact.exit, fact.denied)
+    return _running(fact)
+
+
+def _running(fact: messages.Fact) -> observed.Running:
+    return observed.Running(fact.id, fact.pid, fact.started_at_ns / 1e9, fact.denied)
 
 
 def _write(directory: Path, spec: records.ContainerSpec) -> None:

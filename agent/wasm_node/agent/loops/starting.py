@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from wasm_node.agent import errors, interfaces, statedir
 from wasm_node.agent.model import desired, environment, image, observed
-from wasm_node.agent.plan import node, pods, serving
+from wasm_node.agent.plan import grants, node, pods, serving
 from wasm_node.protocol import layout, records
 
 _ASK_S = 10.0
@@ -69,6 +69,7 @@ class Starter:
             cpu_limit_millis=wanted.cpu_limit_millis,
             stop_grace_s=None if http else pods.stop_grace(pod, wanted),
             http=http,
+            grants=grants.grants(pod, wanted, serves=http is not None),
         )
         return await self._containers.start(spec)
 

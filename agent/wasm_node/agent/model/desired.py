@@ -9,7 +9,7 @@ import dataclasses
 import enum
 from typing import Self, TypeAlias
 
-from wasm_node.agent.model import ids, manifest, probe, requests, serving
+from wasm_node.agent.model import grants, ids, manifest, probe, requests, serving
 
 
 class RestartPolicy(enum.StrEnum):
@@ -166,6 +166,7 @@ class DesiredPod:
         service_account: likewise.
         status: what the API server held when this was decoded.
         http: how its containers serve HTTP, if they do.
+        may_reach: whom its containers may reach.
         readiness_gates: conditions that have to be True as well.
         asks: what of a node it wants for itself.
         gone: its object is no more; there is nothing to report to.
@@ -184,6 +185,7 @@ class DesiredPod:
     service_account: str
     status: manifest.StatusSeen
     http: serving.Serving = serving.USUAL
+    may_reach: grants.Grants = grants.NOTHING
     readiness_gates: tuple[str, ...] = ()
     asks: requests.Requests = requests.NOTHING
     gone: bool = False

@@ -16,11 +16,16 @@ from wasm_node.protocol import records
 
 @dataclasses.dataclass(frozen=True)
 class Running:
-    """An attempt whose guest has been entered; times are unix seconds."""
+    """
+    An attempt whose guest has been entered; times are unix seconds.
+
+    `denied`: what it wanted of the network and may not have, the first few.
+    """
 
     id: records.AttemptId
     pid: int
     started_at: float
+    denied: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +34,7 @@ class Ended:
 
     id: records.AttemptId
     exit: records.ExitRecord
+    denied: tuple[str, ...] = ()
 
     @property
     def started_at(self) -> float:

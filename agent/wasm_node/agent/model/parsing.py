@@ -6,8 +6,8 @@ for manifests on disk); everything further in is typed and frozen.
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,6 +15,7 @@ from wasm_node.agent import errors
 from wasm_node.agent.model import (
     desired,
     fields,
+    grants,
     ids,
     manifest,
     probe,
@@ -23,6 +24,8 @@ from wasm_node.agent.model import (
     serving,
     times,
 )
+
+Read = TypeVar("Read")
 
 _TERMINAL = ("Succeeded", "Failed")
 _DEFAULT_GRACE_S = 30.0
@@ -46,7 +49,8 @@ def _pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
     meta, spec = read.metadata, read.spec
     restart = desired.RestartPolicy(spec.restart_policy)
     _check_volumes(spec)
-    served, unreadable = _serving(meta.annotations)
+    served, odd_serving = _annotated(serving.parse, serving.USUAL, meta.annotations)
+    granted, odd_grants = _annotated(grants.parse, grants.NOTHING, meta.annotations)
     return desired.DesiredPod(
         ref=ids.PodRef(meta.namespace, meta.name, ids.pod_uid(meta.uid)),
         generation=meta.generation,
@@ -56,12 +60,13 @@ def _pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
         deleting=meta.deletion_timestamp is not None,
         grace_s=_grace(meta, spec),
         finished=read.status.phase in _TERMINAL,
-        refusals=(*fields.refusals(raw["spec"]), *unreadable),
+        refusals=(*fields.refusals(raw["spec"]), *odd_serving, *odd_grants),
         qos_class=qos_class((*spec.containers, *spec.init_containers)),
         metadata=meta,
         service_account=spec.service_account_name,
         status=read.status,
         http=served,
+        may_reach=granted,
         readiness_gates=tuple(each.condition_type for each in spec.readiness_gates),
         asks=requests.of(spec),
         kill_at=times.unix(meta.deletion_timestamp) if meta.deletion_timestamp else None,
@@ -78,14 +83,14 @@ def _check_volumes(spec: manifest.PodSpec) -> None:
                 raise ValueError(f"container {each.name} mounts {mount.name}: no such volume")
 
 
-def _serving(
-    annotations: Mapping[str, str],
-) -> tuple[serving.Serving, tuple[desired.Refusal, ...]]:
+def _annotated(
+    parse: Callable[[Mapping[str, str]], Read], usual: Read, annotations: Mapping[str, str]
+) -> tuple[Read, tuple[desired.Refusal, ...]]:
     try:
-        return serving.parse(annotations), ()
+        return parse(annotations), ()
     except ValueError as error:
         name, _, why = str(error).partition(": ")
-        return serving.USUAL, (desired.Refusal(f"metadata.annotations[{name}]", why),)
+        return usual, (desired.Refusal(f"metadata.annotations[{name}]", why),)
 
 
 def qos_class(containers: tuple[manifest.Container, ...]) -> str:

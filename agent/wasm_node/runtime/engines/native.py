@@ -15,7 +15,7 @@ import socket
 import wasm_node_engine
 
 
-def serve(link: socket.socket, init: int) -> None:
+def serve(link: socket.socket, bell: socket.socket, init: int) -> None:
     """
     Be the fork server until killed.
 
@@ -24,4 +24,4 @@ def serve(link: socket.socket, init: int) -> None:
     """
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     os.environ.clear()  # workers see nothing of the host's environment
-    wasm_node_engine.serve(link.fileno(), init)
+    wasm_node_engine.serve(link.fileno(), bell.fileno(), init)

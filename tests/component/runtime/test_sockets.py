@@ -1,0 +1,148 @@
+"""
+What guests may do with sockets of their own: the table of docs/network.md.
+
+The guest is Python's own `socket` module inside wasm. Who it talks to is a
+program of this host; each row is tried with its grant and without.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import socket
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from tests.component.http import serving
+from tests.component.runtime import running
+from tests.wasm import guests
+from wasm_node.agent.model import observed
+from wasm_node.protocol import records
+
+LOOPBACK = serving.LOOPBACK
+DENIED = "PermissionError: [Errno 2] Permission denied"
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Iterator[running.RunningRuntime]:
+    """Return a runtime whose engine has sockets."""
+    with running.runtime(engine="native") as made:
+        yield made
+
+
+async def _says(runtime: running.RunningRuntime, grants: records.Grants | None, *words: str) -> str:
+    """Run the guest to its end and return what it printed."""
+    spec = _spec(runtime, grants, *words)
+    await runtime.run(spec)
+    return "".join(text for stream, _, text in runtime.log(spec) if stream == "stdout")
+
+
+def _spec(
+    runtime: running.RunningRuntime, grants: records.Grants | None, *words: str
+) -> records.ContainerSpec:
+    spec = runtime.spec(guests.path("python-sockets"), *words, pod=f"p{uuid.uuid4()}")
+    return dataclasses.replace(spec, grants=grants)
+
+
+@contextlib.asynccontextmanager
+async def _echo() -> AsyncIterator[str]:
+    """Give back what comes on a TCP and the same UDP port; yield the port."""
+
+    async def back(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.read(100))
+        writer.close()
+
+    class Datagrams(asyncio.DatagramProtocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            self.transport.sendto(data, addr)
+
+    async with await asyncio.start_server(back, LOOPBACK, 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(Datagrams, local_addr=(LOOPBACK, port))
+        try:
+            yield str(port)
+        finally:
+            transport.close()
+
+
+@pytest.mark.parametrize("verb", ["connect", "send"])
+@pytest.mark.parametrize(
+    ("grant", "answer"),
+    [
+        (None, "denied"),
+        ("127.0.0.1:{port}", "ping"),
+        ("127.0.0.0/8:*", "ping"),
+        ("127.0.0.1:1", "denied"),
+        ("127.0.0.2:*", "denied"),
+    ],
+)
+async def test_who_may_be_connected_to(
+    runtime: running.RunningRuntime, verb: str, grant: str | None, answer: str
+) -> None:
+    """TCP and UDP: only what is granted, address and port."""
+    async with _echo() as port:
+        granted = records.Grants(connect=(grant.format(port=port),)) if grant else None
+        said = await _says(runtime, granted, verb, LOOPBACK, port)
+
+    assert said == (answer if answer == "ping" else DENIED)
+
+
+async def test_a_port_of_its_own(runtime: running.RunningRuntime) -> None:
+    """A port that is granted is listened on, and answers who connects."""
+    port = serving.free_port()
+    spec = _spec(runtime, records.Grants(listen=(port,)), "listen", str(port))
+    await runtime.started(spec)
+    running.until(lambda: bool(runtime.log(spec)), "it listens")
+    with socket.create_connection((LOOPBACK, port), timeout=running.WITHIN_S) as client:
+        client.sendall(b"hello")
+        assert client.recv(100) == b"hello"
+
+    assert (await runtime.ended(spec.id)).code == 0
+    assert [text for _, _, text in runtime.log(spec)] == ["listening", "answered"]
+
+
+async def test_no_other_port(runtime: running.RunningRuntime) -> None:
+    """One that is not granted is not listened on."""
+    said = await _says(runtime, records.Grants(listen=(1,)), "listen", str(serving.free_port()))
+
+    assert said == DENIED
+
+
+@pytest.mark.parametrize(("dns", "answer"), [(True, LOOPBACK), (False, "gaierror")])
+async def test_names(runtime: running.RunningRuntime, dns: bool, answer: str) -> None:
+    """They are looked up where that is granted."""
+    said = await _says(runtime, records.Grants(dns=dns), "resolve", "localhost")
+
+    assert said.partition(":")[0] == answer
+
+
+async def test_denials_are_facts(runtime: running.RunningRuntime) -> None:
+    """While it runs and after it has ended; each target once."""
+    async with _echo() as port:
+        spec = _spec(runtime, None, "connect", LOOPBACK, port)
+        await runtime.run(spec)
+        facts = [each async for each in _until_ended(runtime, spec.id)]
+    wanted = (f"connections to {LOOPBACK}:{port}",)
+
+    assert isinstance(facts[-1], observed.Ended)
+    assert facts[-1].denied == wanted
+    assert f"stderr denied {wanted[0]}: the pod's grants do not allow it" in [
+        f"{stream} {text}" for stream, _, text in runtime.log(spec)
+    ]
+
+
+async def _until_ended(
+    runtime: running.RunningRuntime, attempt: records.AttemptId
+) -> AsyncIterator[observed.Fact]:
+    async with contextlib.aclosing(runtime.facts()) as facts:
+        async for fact in facts:
+            if fact.id == attempt:
+                yield fact
+                if isinstance(fact, observed.Ended):
+                    return
