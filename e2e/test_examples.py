@@ -1,7 +1,9 @@
 """The examples in every language; `test_docs` types what their README says."""
 
+import json
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +33,23 @@ def pack(registry: Registry) -> Callable[[str, str], str]:
         return reference
 
     return push
+
+
+def test_a_json_api_behind_a_service(
+    namespace: Namespace, pack: Callable[[str, str], str], port: int
+) -> None:
+    """http.yaml as it stands, but for its port: two replicas that answer."""
+    reference = pack("python-json", "json")
+    text = (guests.EXAMPLES / "http.yaml").read_text()
+    text = text.replace("${REGISTRY}/json:v1", reference).replace(": 8080", f": {port}")
+    namespace.kubectl("apply", "-f", "-", stdin=text)
+    namespace.kubectl("rollout", "status", "deployment/json", f"--timeout={_FIRST_COMPILE_S}s")
+    endpoints = namespace.get("endpoints/json")["subsets"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/prices", timeout=20) as answer:
+        said = json.load(answer)
+
+    assert [each["ports"][0]["port"] for each in endpoints] == [port]
+    assert said["path"] == "/prices"
 
 
 @pytest.mark.parametrize(

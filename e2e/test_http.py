@@ -6,6 +6,7 @@ a host. Where there is none, it is the first ready address of its endpoints:
 replicas share the one of their node.
 """
 
+import contextlib
 import functools
 import json
 import signal
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,27 +158,42 @@ def test_a_plain_module_serves(
     assert told.answers
 
 
+@contextlib.contextmanager
+def _laptop(*words: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run `wasm-node run`; give what it says of where it serves."""
+    command = [Path(sys.executable).parent / "wasm-node", "run", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        yield next(line for line in process.stderr if "serving" in line), process
+        process.communicate(timeout=20)
+
+
 def test_a_laptop_serves(tmp_path: Path, port: int) -> None:
     """`wasm-node run` says where to ask; Ctrl-C loses no request."""
     pod = pods.pod("web", f"file:{programs.component()}", ports=[{"containerPort": port}])
     (tmp_path / "web.yaml").write_text(json.dumps(pod))
-    command: list[str | Path] = [
-        Path(sys.executable).parent / "wasm-node",
-        "run",
-        str(tmp_path / "web.yaml"),
-    ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        said = next(line for line in process.stderr if "serving" in line)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/stream", timeout=20) as answer:
-            first = answer.readline()
-            process.send_signal(signal.SIGINT)
-            rest = answer.read()
-        process.communicate(timeout=20)
+    with (
+        _laptop(str(tmp_path / "web.yaml")) as (said, process),
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/stream", timeout=20) as answer,
+    ):
+        first = answer.readline()
+        process.send_signal(signal.SIGINT)
+        rest = answer.read()
 
     assert said == f"web: serving on http://127.0.0.1:{port}/ (Ctrl-C ends it)\n"
     assert first + rest == b"tick\n" * 10
     assert process.returncode == 130
+
+
+def test_an_example_serves_where_it_is_told(port: int) -> None:
+    """A bare program that serves HTTP does so on loopback, on one port."""
+    with _laptop("--port", str(port), "hello-http") as (said, process):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
+            body = answer.read()
+        process.send_signal(signal.SIGINT)
+
+    assert said == f"hello-http: serving on http://127.0.0.1:{port}/ (Ctrl-C ends it)\n"
+    assert body.startswith(b"Hello from WebAssembly")
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,15 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 TOOLCHAIN_GUESTS = (
     "c-counter",
     "c-hello",
+    "go-files",
     "go-hello",
     "go-primes",
+    "js-fetch",
     "python-hello",
+    "python-json",
     "python-sockets",
     "rust-hello",
+    "rust-stream",
 )
 
 _WAT = Path(__file__).parent / "wat"

@@ -2,9 +2,9 @@
 The toolchains that build the examples: where the Makefile finds each.
 
 A machine has its own or gets one into the cache by an ordinary package
-client: C and Python from wheels, Go as the test bed does it, and Rust, whose
-wasm targets come only from its own servers, from Debian's packages where
-`rustup target add wasm32-wasip1` has not been done.
+client: C and Python from wheels, JavaScript by npm, Go as the test bed does it,
+and Rust, whose wasm targets come only from its own servers, from Debian's
+packages where `rustup target add wasm32-wasip1` has not been done.
 """
 
 import platform
@@ -16,6 +16,7 @@ from pathlib import Path
 from e2e.cluster import cache, golang
 
 _COMPONENTIZE_PY = "0.25.1"
+_COMPONENTIZE_JS = "0.23.0"
 _DEBIAN_RUST = (
     *("rustc", "cargo", "libstd-rust-1.63", "libstd-rust-dev", "libstd-rust-dev-wasm32"),
     *("lld-14", "libllvm14", "libz3-4", "libgit2-1.5", "libhttp-parser2.9", "libssh2-1"),
@@ -28,6 +29,8 @@ def version(language: str) -> str:
     match language:
         case "go":
             return golang.version()
+        case "js":
+            return _COMPONENTIZE_JS
         case "python":
             return _COMPONENTIZE_PY
         case "rust":
@@ -47,6 +50,10 @@ def settings(language: str) -> list[str]:
         case "go":
             root = golang.run(["env", "GOROOT"], directory=Path(__file__).parent, env={}).strip()
             return [f"GO={root}/bin/go"]
+        case "js":
+            root = cache.entry(f"componentize-js-{_COMPONENTIZE_JS}", _install_componentize_js)
+            package = root / "node_modules" / "@bytecodealliance" / "componentize-js"
+            return [f"COMPONENTIZE_JS=node {package}/src/cli.js"]
         case "python":
             found = cache.entry(f"componentize-py-{_COMPONENTIZE_PY}", _install_componentize_py)
             program = "import componentize_py; componentize_py.script()"
@@ -75,6 +82,12 @@ def _install_componentize_py(directory: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     wanted = f"componentize-py=={_COMPONENTIZE_PY}"
     subprocess.run([*pip, "--target", directory, wanted], check=True, stdout=sys.stderr)
+
+
+def _install_componentize_js(directory: Path) -> None:
+    npm = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", directory]
+    wanted = f"@bytecodealliance/componentize-js@{_COMPONENTIZE_JS}"
+    subprocess.run([*npm, wanted], check=True, stdout=sys.stderr)
 
 
 def _extract_rust(directory: Path) -> None:

@@ -320,10 +320,10 @@ mod tests {
 
     #[test]
     fn nothing_is_granted_by_default() {
+        use SocketAddrUse as Use;
         let none = Grants::none();
 
         assert!(!none.may_ask("example.com", 443) && !none.may_ask("1.1.1.1", 443));
-        use SocketAddrUse as Use;
         for each in [Use::TcpConnect, Use::TcpBind, Use::TcpListen, Use::UdpSend, Use::UdpReceive] {
             assert!(!none.allows(at("1.1.1.1:80"), each));
         }

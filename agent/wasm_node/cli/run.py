@@ -14,11 +14,19 @@ from pathlib import Path
 from wasm_node.agent import errors, laptop
 from wasm_node.agent.files import manifests
 
+_PORT = 8080
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.add_argument("--watch", action="store_true", help="start anew when the file changes")
     parser.add_argument("-v", "--verbose", action="store_true", help="show every event")
+    parser.add_argument(
+        "--port",
+        type=_port,
+        metavar="N",
+        help=f"where a program that serves HTTP is asked, on loopback (default: {_PORT})",
+    )
     parser.add_argument("target", help="example name, FILE.wasm, FILE.wat or MANIFEST.yaml")
     parser.add_argument("args", nargs=argparse.REMAINDER, help="arguments of the guest")
 
@@ -33,11 +41,15 @@ def run(args: argparse.Namespace) -> int:
         raise errors.BadInput(
             "cannot give arguments to a manifest: write them into its args", reason="BadArguments"
         )
+    if manifest and args.port is not None:
+        raise errors.BadInput(
+            "cannot give a port to a manifest: write it into its ports", reason="BadArguments"
+        )
 
     def read() -> manifests.Manifests:
         if manifest:
             return manifests.read(path)
-        return manifests.bare(path, _name(path), tuple(args.args))
+        return manifests.bare(path, _name(path), tuple(args.args), args.port or _PORT)
 
     return asyncio.run(
         laptop.run(
@@ -62,6 +74,12 @@ def _find(target: str) -> Path:
         f"(examples: {', '.join(sorted(examples))})",
         reason="NotFound",
     )
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65535")
+    return int(text)
 
 
 def _name(path: Path) -> str:

@@ -10,6 +10,7 @@ both ends; it is replaced by sending the next before taking off the last.
 
 import array
 import dataclasses
+import errno
 import json
 import os
 import socket
@@ -61,7 +62,8 @@ class Listeners:
         Return descriptors for its worker: guest, admin, then its ports.
 
         Raises:
-            PortTaken: a port is another owner's, or there are too many.
+            PortTaken: a port is another owner's or program's, or there are
+                too many.
             OSError: the host denies a port; the text names it.
         """
         for port in http.ports:
@@ -130,6 +132,11 @@ class Listeners:
             )
         except OSError as error:
             where = f"{address or 'every address'}, port {port}"
+            if error.errno == errno.EADDRINUSE:
+                raise PortTaken(
+                    f"cannot listen on {where}: another program of this host does; give the "
+                    "container another containerPort (wasm-node run FILE: --port)"
+                ) from error
             raise OSError(error.errno, f"cannot listen on {where}: {error.strerror}") from error
 
     def _paths(self, each: records.AttemptId) -> tuple[Path, Path]:

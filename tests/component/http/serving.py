@@ -5,7 +5,7 @@ import dataclasses
 import json
 import socket
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,8 @@ async def worker(
     accepts: bool = True,
     memory: int | None = None,
     grants: records.Grants | None = None,
+    env: Sequence[tuple[str, str]] = (("GREETING", "hello"),),
+    mounts: Sequence[records.Mount] = (),
     **fields: Any,
 ) -> AsyncIterator[Worker]:
     """Give a worker of its own; `fields` are those of `http`."""
@@ -99,7 +101,8 @@ async def worker(
         program or programs.component(),
         pod=f"p{uuid.uuid4()}",
         memory=memory,
-        env=[("GREETING", "hello")],
+        env=env,
+        mounts=mounts,
     )
     spec = dataclasses.replace(spec, http=http(**fields), grants=grants)
     fact = await runtime.started(spec)

@@ -115,10 +115,10 @@ def test_guests_can_run(name: str) -> None:
         ('(module (func (export "add")))', "no _start, so it is a library .* exports add"),
         ('(component (import "wasi:keyvalue/store@0.2.0" (instance)))', "imports wasi:keyvalue"),
         ('(component (import "wasi:cli/exit@0.3.0" (instance)))', "imports wasi:cli/exit@0.3.0"),
-        ("(component)", "no wasi:cli/run@0.2.x, so it is no command: it exports nothing"),
+        ("(component)", "neither wasi:cli/run@0.2.x nor wasi:http .* it exports nothing"),
         (
-            '(component (instance $i) (export "wasi:http/incoming-handler@0.2.0" (instance $i)))',
-            "an HTTP handler",
+            '(component (instance $i) (export "wasi:http/incoming-handler@0.3.0" (instance $i)))',
+            "it exports wasi:http/incoming-handler@0.3.0",
         ),
     ],
 )
@@ -128,6 +128,16 @@ def test_obstacles(text: str, says: str) -> None:
 
     assert found is not None
     assert all(part in found for part in says.split(" .* "))
+
+
+def test_a_component_for_http_can_run() -> None:
+    """What answers requests needs no run, and may use all of wasi:http."""
+    text = (
+        '(component (import "wasi:http/types@0.2.10" (instance $i))'
+        ' (export "wasi:http/incoming-handler@0.2.10" (instance $i)))'
+    )
+
+    assert obstacle(text) is None
 
 
 def test_text_is_not_judged() -> None:

@@ -115,10 +115,13 @@ def test_a_port_has_one_owner(bed: Bed) -> None:
 
 
 def test_a_port_of_somebody_else_on_the_host(bed: Bed) -> None:
-    """What the host denies is told with address and port."""
+    """It is refused with address and port, and what to do."""
     with socket.create_server((_LOOPBACK, 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(OSError, match=rf"cannot listen on {_LOOPBACK}, port {port}"):
+        with pytest.raises(
+            listeners.PortTaken,
+            match=rf"cannot listen on {_LOOPBACK}, port {port}: .*containerPort",
+        ):
             bed.next().open(_attempt("a"), _http("ns/Deployment/web", port))
 
 

@@ -61,9 +61,18 @@ def read(path: Path) -> Manifests:
     return Manifests(tuple(pods), found)
 
 
-def bare(path: Path, name: str, args: tuple[str, ...]) -> Manifests:
-    """Return one Pod that runs one .wasm or .wat file once."""
-    container = {"name": name, "image": f"{FILE_SCHEME}{path.name}", "args": list(args)}
+def bare(path: Path, name: str, args: tuple[str, ...], port: int) -> Manifests:
+    """
+    Return one Pod that runs one .wasm or .wat file once.
+
+    `port`: where it is asked, if it serves HTTP; to a command it means nothing.
+    """
+    container = {
+        "name": name,
+        "image": f"{FILE_SCHEME}{path.name}",
+        "args": list(args),
+        "ports": [{"containerPort": port}],
+    }
     pod: dict[str, Any] = {
         "metadata": {"name": name, "namespace": "default"},
         "spec": {"restartPolicy": "Never", "containers": [container]},

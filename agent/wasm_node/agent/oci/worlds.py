@@ -9,9 +9,9 @@ from wasm_node.agent.model.image import Kind
 from wasm_node.agent.oci.wasm_header import Interface
 
 _P1 = "wasi_snapshot_preview1"
-_P2_PACKAGES = ("cli", "clocks", "filesystem", "io", "random", "sockets")
+_P2_PACKAGES = ("cli", "clocks", "filesystem", "http", "io", "random", "sockets")
 _RUN = "wasi:cli/run@0.2."
-_HTTP = "wasi:http/incoming-handler@"
+_HANDLER = "wasi:http/incoming-handler@0.2."
 _JAVASCRIPT = ("wbg.", "__wbindgen", "gojs.")
 _SHOWN_MOST = 5
 
@@ -41,16 +41,18 @@ def _module_obstacle(seen: Interface) -> str | None:
 
 
 def _component_obstacle(seen: Interface) -> str | None:
+    serves = any(each.startswith(_HANDLER) for each in seen.exports)
     foreign = [name for name, _ in seen.imports if not _offered(name)]
-    if any(each.startswith(_HTTP) for each in seen.exports):
-        return "it is an HTTP handler (wasi:http), which this node does not serve yet"
     if foreign:
         return (
             f"it imports {_some(foreign)}, and a wasm node offers "
             f"wasi:{{{','.join(_P2_PACKAGES)}}}@0.2"
         )
-    if seen.complete and not any(each.startswith(_RUN) for each in seen.exports):
-        return f"it exports no {_RUN}x, so it is no command: it exports {_some(seen.exports)}"
+    if seen.complete and not serves and not any(each.startswith(_RUN) for each in seen.exports):
+        return (
+            f"it exports neither {_RUN}x nor {_HANDLER}x, so it is no command and serves no "
+            f"HTTP: it exports {_some(seen.exports)}"
+        )
     return None
 
 
