@@ -161,7 +161,7 @@ def test_a_plain_module_serves(
 @contextlib.contextmanager
 def _laptop(*words: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Run `wasm-node run`; give what it says of where it serves."""
-    command = [Path(sys.executable).parent / "wasm-node", "run", *words]
+    command = [str(Path(sys.executable).parent / "wasm-node"), "run", *words]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         yield next(line for line in process.stderr if "serving" in line), process

@@ -51,8 +51,8 @@ def settings(language: str) -> list[str]:
             root = golang.run(["env", "GOROOT"], directory=Path(__file__).parent, env={}).strip()
             return [f"GO={root}/bin/go"]
         case "js":
-            root = cache.entry(f"componentize-js-{_COMPONENTIZE_JS}", _install_componentize_js)
-            package = root / "node_modules" / "@bytecodealliance" / "componentize-js"
+            place = cache.entry(f"componentize-js-{_COMPONENTIZE_JS}", _install_componentize_js)
+            package = place / "node_modules" / "@bytecodealliance" / "componentize-js"
             return [f"COMPONENTIZE_JS=node {package}/src/cli.js"]
         case "python":
             found = cache.entry(f"componentize-py-{_COMPONENTIZE_PY}", _install_componentize_py)
@@ -85,9 +85,9 @@ def _install_componentize_py(directory: Path) -> None:
 
 
 def _install_componentize_js(directory: Path) -> None:
-    npm = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", directory]
+    npm = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"]
     wanted = f"@bytecodealliance/componentize-js@{_COMPONENTIZE_JS}"
-    subprocess.run([*npm, wanted], check=True, stdout=sys.stderr)
+    subprocess.run([*npm, "--prefix", directory, wanted], check=True, stdout=sys.stderr)
 
 
 def _extract_rust(directory: Path) -> None:
