@@ -59,8 +59,9 @@ cluster-up: engine  ## a real control plane, a registry and one wasm node; TIER=
 cluster-down: venv  ## end it without a trace
 	@$(BIN)/python -m e2e.cluster down
 
-bench: engine  ## side by side with kwok; prints the table of docs/benchmarks.md
+bench: engine  ## side by side with kwok and wasmtime serve; writes docs/benchmarks.md
 	$(BIN)/python -m e2e.bench
+	$(BIN)/python -m e2e.bench.http
 
 bench-install: venv  ## helm install to Ready, and what idling costs, on two hosts
 	$(BIN)/python -m e2e.bench.install

@@ -8,19 +8,14 @@ of the API saw, and a wasm pod counts only if its log holds its own UID.
 """
 
 import argparse
-import datetime as dt
-import os
 import platform
 import tempfile
 from importlib import metadata
 from pathlib import Path
 
 from e2e import watching
-from e2e.bench import figures, nodes, rounds, table
+from e2e.bench import document, nodes, rounds, table
 from e2e.cluster import ControlPlane, Guard
-
-_DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-_BEGIN, _END = "<!-- figures -->", "<!-- end of figures -->"
 
 
 def main() -> None:
@@ -32,9 +27,7 @@ def main() -> None:
     kwok, wasm = _measure(wanted)
     text = f"{about}\n\n{table.render(kwok, wasm)}"
     print(text)
-    before, _, rest = _DOCUMENT.read_text().partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    _DOCUMENT.write_text(f"{before}{_BEGIN}\n{text}\n{_END}{after}")
+    document.write("figures", text)
 
 
 def _measure(wanted: int) -> tuple[list[rounds.Round], list[rounds.Round]]:
@@ -54,17 +47,14 @@ def _measure(wanted: int) -> tuple[list[rounds.Round], list[rounds.Round]]:
 
 
 def _about(wanted: int) -> str:
-    date = dt.datetime.now(dt.UTC).date().isoformat()
     versions = ", ".join(
         f"{name} {metadata.version(package)}"
         for name, package in (("wasm-node", "wasm-node"), ("native engine", "wasm-node-engine"))
     )
-    busy = os.getloadavg()[0]
     command = "make bench" if wanted == 5 else f"python -m e2e.bench --rounds {wanted}"
     return (
-        f"{date}, `{command}`, {wanted} alternating rounds; {os.cpu_count()} cores, "
-        f"{figures.memory_gib():.0f} GiB, load {busy:.1f} before it began; {versions}, "
-        f"Python {platform.python_version()}."
+        f"{document.today()}, `{command}`, {wanted} alternating rounds; {document.machine()} "
+        f"before it began; {versions}, Python {platform.python_version()}."
     )
 
 

@@ -14,12 +14,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from e2e.bench import document
 from e2e.cluster import Guard
 from e2e.cluster.hosts import Hosts
 from e2e.cluster.release import Release
 
-_DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-_BEGIN, _END = "<!-- install -->", "<!-- end of install -->"
 _INSTALLS = 3
 _REST_S = 60.0
 
@@ -30,14 +29,15 @@ def main() -> None:
         hosts = Hosts.start(guard, Path(root) / "hosts")
         rows = _measure(Release(hosts))
         hosts.close()
-    date = dt.datetime.now(dt.UTC).date().isoformat()
     cores, load = os.cpu_count(), os.getloadavg()[0]
-    about = f"{date}, `make bench-install`; two hosts on {cores} cores, load {load:.1f} after it."
+    about = (
+        f"{document.today()}, `make bench-install`; two hosts on {cores} cores, "
+        f"load {load:.1f} after it."
+    )
     lines = (f"| {what} | {each} |" for what, each in rows)
     text = "\n".join([about, "", "| | |", "|---|---|", *lines])
     print(text)
-    before, _, rest = _DOCUMENT.read_text().partition(_BEGIN)
-    _DOCUMENT.write_text(f"{before}{_BEGIN}\n{text}\n{_END}{rest.partition(_END)[2]}")
+    document.write("install", text)
 
 
 def _measure(release: Release) -> list[tuple[str, str]]:

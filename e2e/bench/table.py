@@ -14,11 +14,12 @@ from e2e.bench import rounds
 def render(kwok: Sequence[rounds.Round], wasm: Sequence[rounds.Round]) -> str:
     """Give the table; both sides have the same number of rounds, 1 or more."""
 
-    def row(
+    def each_of(
         what: str, of: Callable[[rounds.Round], float], digits: int, *, ratio: bool = True
     ) -> str:
-        sides = [[of(each) for each in side] for side in (kwok, wasm)]
-        return _row(what, [statistics.median(side) for side in sides], sides, digits, ratio=ratio)
+        return row(
+            what, [[of(each) for each in side] for side in (kwok, wasm)], digits, ratio=ratio
+        )
 
     def latency(percent: int) -> str:
         pooled = [
@@ -36,15 +37,21 @@ def render(kwok: Sequence[rounds.Round], wasm: Sequence[rounds.Round]) -> str:
             "|---|---|---|---|",
             latency(50),
             latency(99),
-            row(f"burst of {rounds.BURST}, pods/s", lambda each: each.pods_per_s, 1),
-            row("status writes per pod", lambda each: each.status_writes, 2),
-            row("events per pod", lambda each: each.event_writes, 2, ratio=False),
-            row("CPU per pod of the burst, whole machine, ms", lambda each: each.machine_ms, 1),
-            row("CPU per pod of the burst, node, ms", lambda each: each.node_ms, 1),
-            row("of that, agent (kwok: all), ms", lambda each: each.agent_ms, 1),
-            row("memory per idle pod, PSS, KiB", lambda each: each.pss_kib, 0, ratio=False),
+            each_of(f"burst of {rounds.BURST}, pods/s", lambda each: each.pods_per_s, 1),
+            each_of("status writes per pod", lambda each: each.status_writes, 2),
+            each_of("events per pod", lambda each: each.event_writes, 2, ratio=False),
+            each_of("CPU per pod of the burst, whole machine, ms", lambda each: each.machine_ms, 1),
+            each_of("CPU per pod of the burst, node, ms", lambda each: each.node_ms, 1),
+            each_of("of that, agent (kwok: all), ms", lambda each: each.agent_ms, 1),
+            each_of("memory per idle pod, PSS, KiB", lambda each: each.pss_kib, 0, ratio=False),
         ]
     )
+
+
+def row(what: str, sides: Sequence[Sequence[float]], digits: int, *, ratio: bool = True) -> str:
+    """Give a row of medians, how far each side's figures spread, the ratio."""
+    middles = [statistics.median(side) for side in sides]
+    return _row(what, middles, sides, digits, ratio=ratio)
 
 
 def _row(

@@ -140,6 +140,12 @@ def kubernetes(*, oldest: bool = False) -> str:
 
 
 @functools.cache
+def httpload() -> Path:
+    """Give the benchmark's client of HTTP servers."""
+    return _built("httpload", ".", about="the HTTP client: seconds") / "httpload"
+
+
+@functools.cache
 def pause() -> Path:
     """Give the program of a pod's sandbox, for an image of nothing else."""
     return _built("pause", ".", about="the pause program: seconds") / "pause"
