@@ -146,6 +146,13 @@ def httpload() -> Path:
 
 
 @functools.cache
+def h2spec() -> Path:
+    """Give a client that tries how well a server knows HTTP/2."""
+    package = "github.com/summerwind/h2spec/cmd/h2spec"
+    return _built("h2spec", package, about="h2spec: seconds") / "h2spec"
+
+
+@functools.cache
 def pause() -> Path:
     """Give the program of a pod's sandbox, for an image of nothing else."""
     return _built("pause", ".", about="the pause program: seconds") / "pause"

@@ -148,6 +148,15 @@ async def test_too_many_at_a_time(runtime: Runtime) -> None:
         (serving.get("/hello", "Transfer-Encoding: gzip"), 400),
         (serving.get("/hello", "x : y"), 400),
         (serving.get("/hello", "x: a\rb"), 400),
+        (serving.get("/hello", "Content-Length: 0x1"), 400),
+        (serving.get("/hello", "Content-Length: 1, 2"), 400),
+        (serving.get("/hello", "Transfer-Encoding: chunked, identity"), 400),
+        (serving.get("/hello", "Transfer-Encoding : chunked"), 400),
+        (serving.get("/hello", "X: 1", " folded: 2"), 400),
+        (serving.get("/hello", "Host: there", "Host: here"), 400),
+        (b"GET /hello HTTP/1.1\nHost: x\n\tContent-Length: 5\n\n", 400),
+        (b"GET /hello HTTP/9.9\r\nHost: x\r\n\r\n", 400),
+        (b"G\xc3\x84T /hello HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     ],
 )
 async def test_what_is_refused(runtime: Runtime, request_: bytes, status: int) -> None:

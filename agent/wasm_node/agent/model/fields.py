@@ -61,9 +61,13 @@ _SCHEDULER = _honoured("by the scheduler")
 _CONTROL_PLANE = _honoured("by the API server and its controllers")
 _UID = _meaningless("every pod has a user id of its own that no guest can see or choose")
 _STRICTER = _meaningless("the wasm sandbox is stricter already: a guest makes no system call")
+_NO_HOST_PORT = (
+    "a wasm pod's ports are on the runtime's address, not on the host's: use a Service, of type "
+    "NodePort for a port of every host"
+)
 _LATER = "not supported by this version of wasm-node: remove it, or run the pod on a Linux node"
 _HOST = "a wasm guest has no way to use the host's namespaces: remove it"
-_NETLESS = _meaningless("a guest opens no sockets in this version")
+_RESOLVER = _meaningless("names are looked up as the runtime's own pod does")
 
 
 _VOLUME = (
@@ -132,12 +136,12 @@ POD: Mapping[str, Fate] = {
     "affinity": _SCHEDULER,
     "automountServiceAccountToken": _meaningless("API access is not mounted by this version"),
     "containers": _INSIDE,
-    "dnsConfig": _NETLESS,
-    "dnsPolicy": _NETLESS,
-    "enableServiceLinks": _NETLESS,
+    "dnsConfig": _RESOLVER,
+    "dnsPolicy": _RESOLVER,
+    "enableServiceLinks": _meaningless("no variables of Services are set: find them by name"),
     "ephemeralContainers": _refused(_LATER),
     "evictionResponders": _CONTROL_PLANE,
-    "hostAliases": _NETLESS,
+    "hostAliases": _RESOLVER,
     "hostIPC": _refused(_HOST),
     "hostNetwork": _refused(_HOST),
     "hostPID": _refused(_HOST),
@@ -212,11 +216,13 @@ CONTAINER: Mapping[str, Fate] = {
     **_probe("livenessProbe"),
     "name": _honoured(),
     "ports": _INSIDE,
-    "ports.containerPort": _honoured("TCP, for a program that serves HTTP"),
+    "ports.containerPort": _honoured(
+        "TCP for programs that serve HTTP; where a guest's own sockets may listen"
+    ),
     "ports.hostIP": _meaningless("only with a hostPort"),
-    "ports.hostPort": _refused(_LATER, 0),
+    "ports.hostPort": _refused(_NO_HOST_PORT, 0),
     "ports.name": _honoured("by Services and probes"),
-    "ports.protocol": _honoured("TCP is served"),
+    "ports.protocol": _honoured("TCP; UDP for a guest's own sockets"),
     **_probe("readinessProbe"),
     "resizePolicy": _meaningless("limits are not resized in place by this version"),
     "resources": _INSIDE,
