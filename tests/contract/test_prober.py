@@ -65,6 +65,18 @@ async def test_what_is_not_there_fails(
     assert outcome.why.endswith(f"dial tcp {HOST}:{gone}: connect: connection refused")
 
 
+async def test_a_hook_is_done_with_any_answer(made: Made) -> None:
+    """Somebody has to be there; what they say counts for nothing."""
+    prober, there, gone = made
+    outcomes = [
+        await prober.call(probe.HttpGet(port), probe.Endpoint(HOST, port), within_s=2.0)
+        for port in (there, gone)
+    ]
+
+    assert outcomes[0] == probe.Passed()
+    assert isinstance(outcomes[1], probe.Failed)
+
+
 async def test_many_at_once(made: Made) -> None:
     """Each gets its own answer, however many are under way."""
     prober, there, gone = made

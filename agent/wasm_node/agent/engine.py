@@ -18,11 +18,13 @@ from wasm_node.agent.loops import (
     ending,
     facts,
     fetching,
+    hooking,
     presence,
     probe,
     reconcile,
     scraping,
     starting,
+    stopping,
     watch,
     write_status,
 )
@@ -92,6 +94,7 @@ class PodEngine:
             self._wanted,
             self._seen,
         )
+        caller = hooking.Caller(outside.prober, self._endpoint, outside.clock)
         hands = reconcile.Hands(
             fetching.Fetcher(
                 outside.puller,
@@ -109,7 +112,8 @@ class PodEngine:
                 self._placed,
             ),
             ender,
-            outside.containers,
+            stopping.Stopper(self._seen, outside.containers, caller, outside.events, outside.clock),
+            caller,
             outside.events,
         )
         self._reconciler = reconcile.Reconciler(

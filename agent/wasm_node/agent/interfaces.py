@@ -138,6 +138,15 @@ class HttpWorkers(Protocol):
 class Prober(Protocol):
     """Checks of containers, as somebody outside of them sees them."""
 
+    async def call(
+        self, wanted: probe.HttpGet, at: probe.Endpoint, *, within_s: float
+    ) -> probe.Outcome:
+        """
+        Carry out the httpGet of a hook: whatever is answered, it passes.
+
+        Nothing the other side does is an exception, as of `probe`.
+        """
+
     async def probe(self, wanted: probe.Probe, at: probe.Endpoint) -> probe.Outcome:
         """
         Carry out one check, within its timeout.

@@ -223,6 +223,7 @@ class _Prober:
     def __init__(self, inner: interfaces.Prober, results: prometheus_client.Counter) -> None:
         self._inner = inner
         self._results = results
+        self.call = inner.call
 
     async def probe(self, wanted: probe.Probe, at: probe.Endpoint) -> probe.Outcome:
         outcome = await self._inner.probe(wanted, at)

@@ -105,6 +105,7 @@ async def worker(
         mounts=mounts,
     )
     spec = dataclasses.replace(spec, http=http(**fields), grants=grants)
+    await runtime.prepared(spec)
     fact = await runtime.started(spec)
     made = Worker(runtime, spec, fact.pid)
     try:

@@ -104,6 +104,10 @@ class RunningRuntime:
             cpu_limit_millis=cpu,
         )
 
+    async def prepared(self, spec: records.ContainerSpec) -> None:
+        """Have its guest compiled, however long that takes."""
+        await self.containers.prepare(program(Path(spec.module_path)))
+
     async def started(self, spec: records.ContainerSpec) -> observed.Running:
         """Start it, as often as the runtime says that it may be asked again."""
         return await patiently(lambda: self.containers.start(spec))

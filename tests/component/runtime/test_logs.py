@@ -1,5 +1,7 @@
 """The guest's output in CRI lines: all of it, in order, and nothing else."""
 
+import pytest
+
 from tests.component.runtime.running import RunningRuntime
 from tests.wasm import guests
 
@@ -69,7 +71,8 @@ async def test_attempts_have_logs_of_their_own(shared: RunningRuntime) -> None:
     assert ["second"] == [text for _, _, text in shared.log(second)]
 
 
-async def test_a_go_program_writes_like_any(shared: RunningRuntime) -> None:
+@pytest.mark.timeout(600)  # the first may have to fetch the toolchain
+async def test_a_c_program_writes_like_any(shared: RunningRuntime) -> None:
     """Output of an ordinary toolchain's program comes through as well."""
     spec = shared.spec(guests.path("c-hello"), pod="c-hello")
     how = await shared.run(spec)

@@ -21,6 +21,9 @@ from tests.wasm import guests
 from wasm_node.agent.model import observed
 from wasm_node.protocol import records
 
+# The first may have to fetch the toolchain; Python takes a while to compile.
+pytestmark = pytest.mark.timeout(600)
+
 LOOPBACK = serving.LOOPBACK
 DENIED = "PermissionError: [Errno 2] Permission denied"
 
@@ -34,15 +37,16 @@ def runtime() -> Iterator[running.RunningRuntime]:
 
 async def _says(runtime: running.RunningRuntime, grants: records.Grants | None, *words: str) -> str:
     """Run the guest to its end and return what it printed."""
-    spec = _spec(runtime, grants, *words)
+    spec = await _spec(runtime, grants, *words)
     await runtime.run(spec)
     return "".join(text for stream, _, text in runtime.log(spec) if stream == "stdout")
 
 
-def _spec(
+async def _spec(
     runtime: running.RunningRuntime, grants: records.Grants | None, *words: str
 ) -> records.ContainerSpec:
     spec = runtime.spec(guests.path("python-sockets"), *words, pod=f"p{uuid.uuid4()}")
+    await runtime.prepared(spec)
     return dataclasses.replace(spec, grants=grants)
 
 
@@ -96,7 +100,7 @@ async def test_who_may_be_connected_to(
 async def test_a_port_of_its_own(runtime: running.RunningRuntime) -> None:
     """A port that is granted is listened on, and answers who connects."""
     port = serving.free_port()
-    spec = _spec(runtime, records.Grants(listen=(port,)), "listen", str(port))
+    spec = await _spec(runtime, records.Grants(listen=(port,)), "listen", str(port))
     await runtime.started(spec)
     running.until(lambda: bool(runtime.log(spec)), "it listens")
     with socket.create_connection((LOOPBACK, port), timeout=running.WITHIN_S) as client:
@@ -125,7 +129,7 @@ async def test_names(runtime: running.RunningRuntime, dns: bool, answer: str) ->
 async def test_denials_are_facts(runtime: running.RunningRuntime) -> None:
     """While it runs and after it has ended; each target once."""
     async with _echo() as port:
-        spec = _spec(runtime, None, "connect", LOOPBACK, port)
+        spec = await _spec(runtime, None, "connect", LOOPBACK, port)
         await runtime.run(spec)
         facts = [each async for each in _until_ended(runtime, spec.id)]
     wanted = (f"connections to {LOOPBACK}:{port}",)

@@ -11,20 +11,22 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Callable, Iterator
-from typing import assert_never
+from typing import Any, assert_never
 
 from wasm_node.agent import errors, interfaces
 from wasm_node.agent.asynckit import keyed
-from wasm_node.agent.loops import ending, fetching, starting
-from wasm_node.agent.model import actions, desired, environment, ids, observed, times
+from wasm_node.agent.loops import ending, fetching, hooking, starting, stopping
+from wasm_node.agent.model import actions, desired, environment, hooks, ids, observed, times
 from wasm_node.agent.plan import admission, adopt, restarts
 from wasm_node.agent.plan import pods as planning
 from wasm_node.agent.stores import checkpoint, pods
+from wasm_node.protocol import records
 
 log = logging.getLogger(__name__)
 
 _PARALLEL = 32
 _RETRY_S = 2.0
+_HOOK_S = 600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Hands:
     fetcher: fetching.Fetcher
     starter: starting.Starter
     ender: ending.Ender
-    containers: interfaces.Containers
+    stopper: stopping.Stopper
+    caller: hooking.Caller
     events: interfaces.Events
 
 
@@ -136,9 +139,8 @@ class Reconciler:
                 self._fetch(pod, pod.container(container))
             case actions.StartContainer():
                 await self._start(pod, pod.container(action.container), action)
-            case actions.StopContainer(attempt, grace_s, why):
-                self._emit(pod, actions.Event("Killing", why, container=attempt.container))
-                await self._hands.containers.stop(attempt, grace_s=grace_s)
+            case actions.StopContainer():
+                await self._hands.stopper.stop(self._group, pod, action, self._workers.poke)
             case actions.ForgetPod():
                 await self._hands.ender.end(pod)
             case actions.LookAgain(at, event):
@@ -204,8 +206,12 @@ class Reconciler:
         after = {**seen.containers, wanted.name: noted(seen.container(wanted.name))}
         kept = dataclasses.replace(seen, containers=after)
         await asyncio.to_thread(self._kept.save, pod.ref, kept)
+        hook, attempt = wanted.lifecycle.post_start, action.attempt
+        if hook is not None:  # before the start, as news of that come by another way
+            settling = records.AttemptId(pod.ref.uid, wanted.name, attempt)
+            self._change(settling, settling=settling, unsettled=False)
         try:
-            running = await self._hands.starter.start(pod, wanted, here, action.attempt)
+            running = await self._hands.starter.start(pod, wanted, here, attempt)
         except errors.NodeError as error:
             self._failed(pod, wanted, error)
             return
@@ -214,6 +220,31 @@ class Reconciler:
         )
         said = f"Started container {wanted.name}"
         self._emit(pod, actions.Event("Started", said, container=wanted.name))
+        if hook is not None:
+            self._group.create_task(self._settle(pod, running.id, hook))
+
+    async def _settle(
+        self, pod: desired.DesiredPod, attempt: records.AttemptId, hook: hooks.Hook
+    ) -> None:
+        """Carry out a postStart hook; until then it counts as not begun."""
+        try:
+            why = await self._hands.caller.call(pod, attempt, hook, within_s=_HOOK_S)
+        except Exception as error:  # as above
+            log.exception("Pod %s: a postStart hook", pod.ref)
+            why = repr(error)
+        if not why:
+            self._change(attempt, settling=None)
+            return
+        log.info("Pod %s, container %s: postStart: %s", pod.ref, attempt.container, why)
+        self._emit(pod, hooking.failed("PostStart", attempt))
+        self._change(attempt, unsettled=True)
+
+    def _change(self, attempt: records.AttemptId, **fields: Any) -> None:
+        self._seen.change(
+            ids.PodUid(attempt.pod_uid),
+            attempt.container,
+            lambda seen: dataclasses.replace(seen, **fields),
+        )
 
     def _failed(
         self, pod: desired.DesiredPod, wanted: desired.DesiredContainer, error: errors.NodeError

@@ -9,7 +9,7 @@ import dataclasses
 import enum
 from typing import Self, TypeAlias
 
-from wasm_node.agent.model import grants, ids, manifest, probe, requests, serving
+from wasm_node.agent.model import grants, hooks, ids, manifest, probe, requests, serving
 
 
 class RestartPolicy(enum.StrEnum):
@@ -125,6 +125,7 @@ class DesiredContainer:
     restart_rules: tuple[RestartRule, ...] = ()
     sidecar: bool = False
     mounts: tuple[VolumeMount, ...] = ()
+    lifecycle: hooks.Hooks = hooks.NONE
 
     def tcp_ports(self) -> tuple[int, ...]:
         """Return the numbers of its TCP ports, in order, each once."""

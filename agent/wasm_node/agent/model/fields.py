@@ -110,9 +110,7 @@ _VOLUMES = (
 def _probe(name: str) -> Mapping[str, Fate]:
     """Give the rows of one kind of probe: all three have the same fields."""
     other = "only httpGet and tcpSocket are supported by this version: use one of them"
-    http = ("host", "httpHeaders", "path", "port", "scheme")
     honoured = (
-        *(f"httpGet.{each}" for each in http),
         "failureThreshold",
         "initialDelaySeconds",
         "periodSeconds",
@@ -125,8 +123,28 @@ def _probe(name: str) -> Mapping[str, Fate]:
         name: _INSIDE,
         f"{name}.exec": _refused(other),
         f"{name}.grpc": _refused(other),
-        f"{name}.httpGet": _INSIDE,
-        f"{name}.httpGet.protocol": _refused("only HTTP1 is spoken: remove it", "HTTP1"),
+        **_http_get(f"{name}.httpGet"),
+        **{f"{name}.{each}": _honoured() for each in honoured},
+    }
+
+
+def _hook(name: str) -> Mapping[str, Fate]:
+    """Give the rows of one kind of hook: both have the same fields."""
+    other = "only httpGet and sleep are supported by this version: use one of them"
+    return {
+        name: _INSIDE,
+        f"{name}.exec": _refused(other),
+        **_http_get(f"{name}.httpGet"),
+        f"{name}.sleep": _honoured(),
+        f"{name}.tcpSocket": _refused("no node does it: remove it"),
+    }
+
+
+def _http_get(name: str) -> Mapping[str, Fate]:
+    honoured = ("host", "httpHeaders", "path", "port", "scheme")
+    return {
+        name: _INSIDE,
+        f"{name}.protocol": _refused("only HTTP1 is spoken: remove it", "HTTP1"),
         **{f"{name}.{each}": _honoured() for each in honoured},
     }
 
@@ -212,7 +230,10 @@ CONTAINER: Mapping[str, Fate] = {
     "envFrom": _honoured(),
     "image": _honoured(),
     "imagePullPolicy": _honoured(),
-    "lifecycle": _refused(_LATER),
+    "lifecycle": _INSIDE,
+    **_hook("lifecycle.postStart"),
+    **_hook("lifecycle.preStop"),
+    "lifecycle.stopSignal": _meaningless("wasm has no signals"),
     **_probe("livenessProbe"),
     "name": _honoured(),
     "ports": _INSIDE,
@@ -281,8 +302,8 @@ def _below(
 ) -> Iterator[desired.Refusal]:
     for key, inner in value.items():
         fate = rows.get(prefix + key)
-        if fate is None:
-            continue  # newer than this version's schema: the API server may default it
+        if fate is None or inner is None:
+            continue  # newer than this version's schema: the API server may default it; or not set
         if fate.kind is Kind.REFUSED and not _asks_nothing(inner, fate):
             yield desired.Refusal(f"{shown}.{key}", fate.note)
         elif fate.kind is Kind.INSIDE and key in CONTAINER_LISTS:

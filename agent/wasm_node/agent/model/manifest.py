@@ -120,6 +120,26 @@ class Probe(_Part, frozen=True):
     termination_grace_period_seconds: int | None = None
 
 
+class Sleep(_Part, frozen=True):
+    """`sleep` of a hook."""
+
+    seconds: int
+
+
+class Handler(_Part, frozen=True):
+    """`postStart`, `preStop`."""
+
+    http_get: HttpGet | None = None
+    sleep: Sleep | None = None
+
+
+class Lifecycle(_Part, frozen=True):
+    """`lifecycle` of a container."""
+
+    post_start: Handler | None = None
+    pre_stop: Handler | None = None
+
+
 class VolumeMount(_Part, frozen=True):
     """One of `volumeMounts`."""
 
@@ -157,6 +177,7 @@ class Container(_Part, frozen=True):
     ports: tuple[Port, ...] = ()
     startup_probe: Probe | None = None
     readiness_probe: Probe | None = None
+    lifecycle: Lifecycle | None = None
     liveness_probe: Probe | None = None
     restart_policy: str = ""
     restart_policy_rules: tuple[RestartRule, ...] = ()

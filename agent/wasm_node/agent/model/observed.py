@@ -122,6 +122,9 @@ class ObservedContainer:
         failing: why the next attempt has not begun.
         verdicts: of the newest attempt's probes; True is passing, and what
             has no verdict yet is absent.
+        settling: the attempt whose postStart hook is not done; it counts as
+            one that has not begun.
+        unsettled: that hook has failed.
     """
 
     current: Fact | None = None
@@ -131,6 +134,13 @@ class ObservedContainer:
     image: ImageHere | None = None
     failing: Failing | None = None
     verdicts: Mapping[probe.Kind, bool] = dataclasses.field(default_factory=dict)
+    settling: records.AttemptId | None = None
+    unsettled: bool = False
+
+    @property
+    def settles(self) -> bool:
+        """Whether it runs and its postStart hook is not done."""
+        return isinstance(self.current, Running) and self.settling == self.current.id
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ from wasm_node.agent.model import (
     desired,
     fields,
     grants,
+    hooks,
     ids,
     manifest,
     probe,
@@ -150,6 +151,7 @@ def _container(
         resources=read.resources,
         ports=read.ports,
         probes=probe.of(read),
+        lifecycle=hooks.of(read),
         mounts=tuple(
             desired.VolumeMount(each.name, each.mount_path, each.read_only)
             for each in read.volume_mounts

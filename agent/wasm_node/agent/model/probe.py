@@ -173,28 +173,37 @@ def _probe(
     grace_s = read.termination_grace_period_seconds
     if min(*numbers, grace_s or 0) < 0:
         raise ValueError(f"{field}: no number in it may be negative")
-    port = _port(check.port, container)
-    if isinstance(port, int) and port not in _PORTS:
-        raise ValueError(f"{field}: {port} is not a port: it has to be from 1 to 65535")
-    return Probe(kind, _check(check, port), *numbers, None if grace_s is None else float(grace_s))
+    made = (
+        TcpSocket(_port(check.port, container, field), check.host)
+        if isinstance(check, manifest.TcpSocket)
+        else http_get(check, container, field)
+    )
+    return Probe(kind, made, *numbers, None if grace_s is None else float(grace_s))
 
 
-_DEFAULTS = manifest.Probe()
+def http_get(read: manifest.HttpGet, container: manifest.Container, field: str) -> HttpGet:
+    """
+    Read an httpGet.
 
-
-def _port(wanted: int | str, container: manifest.Container) -> int | str:
-    """Look a name up among the container's ports."""
-    named = (each.container_port for each in container.ports if each.name == wanted)
-    return next(named, wanted)
-
-
-def _check(read: manifest.HttpGet | manifest.TcpSocket, port: int | str) -> Check:
-    if isinstance(read, manifest.TcpSocket):
-        return TcpSocket(port, read.host)
+    Raises:
+        ValueError: `FIELD: why`.
+    """
     return HttpGet(
-        port,
+        _port(read.port, container, field),
         read.host,
         read.path,
         Scheme((read.scheme or Scheme.HTTP).lower()),
         tuple((each.name, each.value) for each in read.http_headers),
     )
+
+
+_DEFAULTS = manifest.Probe()
+
+
+def _port(wanted: int | str, container: manifest.Container, field: str) -> int | str:
+    """Look a name up among the container's ports."""
+    named = (each.container_port for each in container.ports if each.name == wanted)
+    port = next(named, wanted)
+    if isinstance(port, int) and port not in _PORTS:
+        raise ValueError(f"{field}: {port} is not a port: it has to be from 1 to 65535")
+    return port

@@ -76,6 +76,9 @@ def _keep_healthy(
     running: observed.Running,
 ) -> Iterator[actions.Action]:
     """As computePodActions and setTerminationGracePeriod."""
+    if seen.settles and seen.unsettled:
+        yield actions.StopContainer(running.id, pod.grace_s, "FailedPostStartHook")
+        return
     failing = probes.unhealthy(wanted, seen)
     if failing is None:
         return

@@ -52,7 +52,7 @@ def due(
     pod: desired.DesiredPod, wanted: desired.DesiredContainer, seen: observed.ObservedContainer
 ) -> tuple[probe.Probe, ...]:
     """List the probes of a container that are carried out as things are."""
-    if pod.finished or not isinstance(seen.current, observed.Running):
+    if pod.finished or not isinstance(seen.current, observed.Running) or seen.settles:
         return ()
     started = is_started(wanted, seen, pod.status)
     return tuple(each for each in wanted.probes if _is_due(each.kind, pod, seen, started=started))
@@ -82,8 +82,8 @@ def is_started(
     seen: observed.ObservedContainer,
     told: manifest.StatusSeen,
 ) -> bool:
-    """Say whether it runs and has passed its startup probe, if it has one."""
-    if not isinstance(seen.current, observed.Running):
+    """Say whether it runs and has passed what it starts with, if anything."""
+    if not isinstance(seen.current, observed.Running) or seen.settles:
         return False
     if not _has(wanted, probe.Kind.STARTUP):
         return True

@@ -86,8 +86,13 @@ def _phase(wanted: desired.DesiredPod, seen: observed.ObservedPod, now: float) -
     well = order.outcome(wanted, seen)
     if well is not None and not running:
         return "Succeeded" if well else "Failed"
-    begun = all(seen.container(each.name).current is not None for each in wanted.containers)
+    begun = all(_has_begun(seen.container(each.name)) for each in wanted.containers)
     return "Running" if begun and not wanted.refusals else "Pending"
+
+
+def _has_begun(seen: observed.ObservedContainer) -> bool:
+    """Say whether it has ever run, as far as is told."""
+    return seen.current is not None and not (seen.settles and seen.last is None)
 
 
 def _is_late(wanted: desired.DesiredPod, seen: observed.ObservedPod, now: float) -> bool:
@@ -140,6 +145,8 @@ def _states(
     earlier = _terminated(seen.last) if seen.last else podstatus.State()
     match seen.current:
         case None:
+            return podstatus.State(waiting=_waiting(wanted, seen)), earlier
+        case observed.Running() if seen.settles:  # a kubelet has not looked yet, either
             return podstatus.State(waiting=_waiting(wanted, seen)), earlier
         case observed.Running(started_at=started_at):
             running = podstatus.RunningState(times.rfc3339(started_at))

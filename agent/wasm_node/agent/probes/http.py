@@ -13,13 +13,15 @@ import dataclasses
 import functools
 import re
 import ssl
-from typing import Self
+from collections.abc import Callable
+from typing import Self, TypeAlias
 from urllib import parse
 
 from wasm_node.agent.model import probe
 from wasm_node.agent.probes import dialing, exchange
 
-USER_AGENT = "kube-probe/1.37"
+_Judge: TypeAlias = Callable[[int, bytes], probe.Outcome]
+"""What an answer means: its status, and the beginning of its body."""
 
 _DURING_BODY = "or context cancellation while reading body"
 _MOST_REDIRECTS = 10
@@ -65,7 +67,9 @@ class _Url:
 class _Trial:
     """One check under way: where it is by now, and if it has an answer."""
 
-    def __init__(self, check: probe.HttpGet, at: probe.Endpoint) -> None:
+    def __init__(self, check: probe.HttpGet, at: probe.Endpoint, agent: str, judge: _Judge) -> None:
+        self._agent = agent
+        self._judge = judge
         self.url = _Url.of(check.scheme, at, check.path)
         self.answered = False
         self._headers = check.headers
@@ -84,7 +88,9 @@ class _Trial:
     async def _ask(self) -> probe.Outcome | None:
         """Ask once; None: the answer leads elsewhere."""
         host = self._host or dialing.shown(self.url.at)
-        asked = exchange.request(self.url.target, [("Host", host), *_headers(self._headers)])
+        asked = exchange.request(
+            self.url.target, [("Host", host), *_headers(self._headers, self._agent)]
+        )
         secure = _unchecked() if self.url.scheme is probe.Scheme.HTTPS else None
         reader, writer = await dialing.connect(self.url.at, secure)
         try:
@@ -99,14 +105,23 @@ class _Trial:
                         self._host = ""
                     return None
             self.answered = True
-            return _judged(answer.status, await exchange.body(reader, answer))
+            return self._judge(answer.status, await exchange.body(reader, answer))
         finally:
             writer.transport.abort()  # nobody waits for a goodbye
 
 
 async def get(check: probe.HttpGet, at: probe.Endpoint, timeout_s: float) -> probe.Outcome:
-    """Ask, redirects included."""
-    trial = _Trial(check, at)
+    """Ask as a probe does, redirects included."""
+    return await _within(timeout_s, _Trial(check, at, "kube-probe/1.37", _judged))
+
+
+async def call(check: probe.HttpGet, at: probe.Endpoint, timeout_s: float) -> probe.Outcome:
+    """Ask as a hook does: any answer will do (lifecycle/handlers.go)."""
+    trial = _Trial(check, at, "kube-lifecycle/1.37", lambda _status, _body: probe.Passed())
+    return await _within(timeout_s, trial)
+
+
+async def _within(timeout_s: float, trial: _Trial) -> probe.Outcome:
     try:
         async with asyncio.timeout(timeout_s):
             return await trial.run()
@@ -133,10 +148,10 @@ def _judged(status: int, body: bytes) -> probe.Outcome:
     return probe.Passed(f"Probe terminated redirects, Response body: {said}")
 
 
-def _headers(given: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
+def _headers(given: tuple[tuple[str, str], ...], agent: str) -> list[tuple[str, str]]:
     """Give the headers of a probe with our defaults; an empty one unsets."""
     sent = []
-    for name, usual in (("User-Agent", USER_AGENT), ("Accept", "*/*")):
+    for name, usual in (("User-Agent", agent), ("Accept", "*/*")):
         own = [value for each, value in given if each.lower() == name.lower()] or [usual]
         sent += [(name, value) for value in own if own[0]]
     left_out = {*_OURS, "user-agent", "accept"}

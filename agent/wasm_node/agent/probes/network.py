@@ -12,6 +12,12 @@ _RETRIES = 2
 class NetworkProber:
     """Prober over TCP and unix sockets."""
 
+    async def call(
+        self, wanted: probe.HttpGet, at: probe.Endpoint, *, within_s: float
+    ) -> probe.Outcome:
+        """Carry out the httpGet of a hook."""
+        return await http.call(wanted, at, within_s)
+
     async def probe(self, wanted: probe.Probe, at: probe.Endpoint) -> probe.Outcome:
         """Carry out one check, within its timeout."""
         outcome = await _once(wanted, at)

@@ -1,0 +1,52 @@
+"""Carrying out hooks of containers: what a sleep and an httpGet come to."""
+
+from wasm_node.agent import interfaces
+from wasm_node.agent.loops import probe as probing
+from wasm_node.agent.model import actions, desired, hooks, probe
+from wasm_node.protocol import records
+
+
+class Caller:
+    """Carries out hooks, one at a time for each caller."""
+
+    def __init__(
+        self,
+        prober: interfaces.Prober,
+        endpoints: probing.Endpoints,
+        clock: interfaces.Clock,
+    ) -> None:
+        self._prober = prober
+        self._endpoints = endpoints
+        self._clock = clock
+
+    async def call(
+        self,
+        pod: desired.DesiredPod,
+        attempt: records.AttemptId,
+        hook: hooks.Hook,
+        *,
+        within_s: float,
+    ) -> str:
+        """Carry one out; return why it failed, or nothing."""
+        if isinstance(hook, hooks.Sleep):
+            await self._clock.sleep(min(hook.seconds, within_s))
+            return ""
+        if isinstance(hook.port, str):
+            return f'port "{hook.port}" not found'
+        at = (
+            probe.Endpoint(hook.host, hook.port)
+            if hook.host
+            else self._endpoints(pod, attempt, hook.port)
+        )
+        outcome = await self._prober.call(hook, at, within_s=within_s)
+        return "" if isinstance(outcome, probe.Passed) else outcome.why
+
+
+def failed(which: str, attempt: records.AttemptId) -> actions.Event:
+    """
+    Return the event about a `PreStop` or `PostStart` hook that failed.
+
+    NB: the kubelet's words; why it failed may hold what is secret.
+    """
+    name = attempt.container
+    return actions.Event(f"Failed{which}Hook", f"{which}Hook failed", warning=True, container=name)

@@ -1,0 +1,142 @@
+"""
+Having attempts end: their container's preStop hook first, then the stop.
+
+Part of `loops.reconcile`, which asks again whenever it plans; so a hook that is
+done only has it plan once more. The rules are the kubelet's killContainer: the
+hook has the grace period, what it leaves is the container's, and that is two
+seconds at least. What is asked again with less time begins anew with
+that.
+"""
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable
+
+from wasm_node.agent import interfaces
+from wasm_node.agent.loops import hooking
+from wasm_node.agent.model import actions, desired, hooks, ids, observed
+from wasm_node.agent.plan import order
+from wasm_node.agent.stores import pods
+from wasm_node.protocol import records
+
+log = logging.getLogger(__name__)
+
+_SAME_S = 1.0
+"""Sooner by less is the same time, computed again."""
+
+
+@dataclasses.dataclass(eq=False)
+class _Stop:
+    """One that is under way; `until` is by the monotonic clock."""
+
+    until: float
+    hook: asyncio.Task[None] | None = None
+
+
+class Stopper:
+    """Stops attempts, each as often as it is asked to."""
+
+    def __init__(
+        self,
+        seen: pods.ObservedStore,
+        containers: interfaces.Containers,
+        caller: hooking.Caller,
+        events: interfaces.Events,
+        clock: interfaces.Clock,
+    ) -> None:
+        self._seen = seen
+        self._containers = containers
+        self._caller = caller
+        self._events = events
+        self._clock = clock
+        self._stops: dict[ids.PodUid, dict[records.AttemptId, _Stop]] = {}
+        seen.listen(self._look)
+
+    async def stop(
+        self,
+        group: asyncio.TaskGroup,
+        pod: desired.DesiredPod,
+        wanted: actions.StopContainer,
+        again: Callable[[ids.PodUid], None],
+    ) -> None:
+        """
+        Stop an attempt, or go on with it; `again` when there is more to do.
+
+        Raises:
+            NodeError: the runtime cannot be told now.
+        """
+        attempt, now = wanted.attempt, self._clock.monotonic()
+        until = now + wanted.grace_s
+        under_way = self._stops.setdefault(pod.ref.uid, {})
+        stop = under_way.get(attempt)
+        if stop is None:
+            stop = under_way[attempt] = _Stop(until)
+            said = actions.Event("Killing", wanted.why, container=attempt.container)
+            self._events.emit(pod.ref, said)
+            stop.hook = self._hook_of(group, pod, wanted, again)
+        elif until < stop.until - _SAME_S:
+            stop.until = until
+            if stop.hook is not None and not stop.hook.done():
+                stop.hook.cancel()
+                stop.hook = self._hook_of(group, pod, wanted, again)
+        if stop.hook is None:
+            await self._containers.stop(attempt, grace_s=wanted.grace_s)
+        elif stop.hook.done():
+            left_s = max(stop.until - now, order.LEAST_GRACE_S)
+            await self._containers.stop(attempt, grace_s=left_s)
+
+    def _hook_of(
+        self,
+        group: asyncio.TaskGroup,
+        pod: desired.DesiredPod,
+        wanted: actions.StopContainer,
+        again: Callable[[ids.PodUid], None],
+    ) -> asyncio.Task[None] | None:
+        hook = _pre_stop(pod, wanted.attempt)
+        if hook is None or wanted.grace_s <= 0:
+            return None
+        return group.create_task(self._hook(pod, wanted.attempt, hook, wanted.grace_s, again))
+
+    async def _hook(
+        self,
+        pod: desired.DesiredPod,
+        attempt: records.AttemptId,
+        hook: hooks.Hook,
+        within_s: float,
+        again: Callable[[ids.PodUid], None],
+    ) -> None:
+        try:
+            why = await self._caller.call(pod, attempt, hook, within_s=within_s)
+        except Exception:  # a bug here must not keep the container running
+            log.exception("Pod %s: a preStop hook", pod.ref)
+            why = "wasm-node failed"
+        if why:
+            log.info("Pod %s, container %s: preStop: %s", pod.ref, attempt.container, why)
+            self._events.emit(pod.ref, hooking.failed("PreStop", attempt))
+        again(pod.ref.uid)
+
+    def _look(self, uid: ids.PodUid) -> None:
+        """Let go of what has ended."""
+        if uid not in self._stops:
+            return
+        seen = self._seen.get(uid)
+        running = {
+            each.current.id
+            for each in (seen.containers.values() if seen else ())
+            if isinstance(each.current, observed.Running)
+        }
+        for attempt, stop in list(self._stops[uid].items()):
+            if attempt not in running:
+                if stop.hook is not None:
+                    stop.hook.cancel()
+                del self._stops[uid][attempt]
+        if not self._stops[uid]:
+            del self._stops[uid]
+
+
+def _pre_stop(pod: desired.DesiredPod, attempt: records.AttemptId) -> hooks.Hook | None:
+    for each in pod.all_containers:  # a manifest that has gone names none
+        if each.name == attempt.container:
+            return each.lifecycle.pre_stop
+    return None

@@ -1,0 +1,139 @@
+"""Hooks of containers: what is done after their start and before their end."""
+
+import contextlib
+import http.server
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from e2e import pods
+from e2e.cluster import wait_until
+from e2e.namespaces import Namespace
+
+Images = Callable[[str], str]
+
+_FOR_EVER = ("sleep", "100000000")
+
+
+def _events(namespace: Namespace, reason: str) -> list[str]:
+    found = namespace.get(f"events?fieldSelector=reason={reason}")["items"]
+    return [each["message"] for each in found]
+
+
+def _pod(images: Images, lifecycle: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    guest, how_long = _FOR_EVER
+    return pods.pod(
+        "hooked", images(guest), how_long, restart="Always", lifecycle=lifecycle, **fields
+    )
+
+
+def test_a_sleep_before_the_end(namespace: Namespace, images: Images) -> None:
+    """The container runs on while its hook sleeps, and ends after that."""
+    namespace.apply(_pod(images, {"preStop": {"sleep": {"seconds": 3}}}))
+    namespace.wait_running("hooked")
+    began = time.monotonic()
+    namespace.kubectl("delete", "pod", "hooked")
+    took = time.monotonic() - began
+    ended = pods.state(namespace.history("hooked")[-1].pod, "terminated")
+
+    assert took >= 3
+    assert ended["exitCode"] == 143
+    assert _events(namespace, "Killing") == ["Stopping container main"]
+
+
+def test_a_deletion_may_be_hastened(namespace: Namespace, images: Images) -> None:
+    """A hook that would take minutes has what the last deletion gives it."""
+    wanted = _pod(images, {"preStop": {"sleep": {"seconds": 300}}})
+    wanted["spec"]["terminationGracePeriodSeconds"] = 600
+    namespace.apply(wanted)
+    namespace.wait_running("hooked")
+    namespace.kubectl("delete", "pod", "hooked", "--wait=false")
+    namespace.kubectl("delete", "pod", "hooked", "--wait=false", "--grace-period=1")
+
+    namespace.wait_gone("hooked", within_s=20)
+
+
+def test_a_hook_asks_the_container(namespace: Namespace, web: str, port: int) -> None:
+    """By the name of a port; what it answers is of no account."""
+    ask = {"httpGet": {"path": "/print", "port": "http"}}
+    ports = [{"name": "http", "containerPort": port}]
+    lifecycle = {"postStart": ask}
+    namespace.apply(pods.pod("hooked", web, restart="Always", lifecycle=lifecycle, ports=ports))
+    namespace.wait_running("hooked")
+
+    assert namespace.log("hooked") == "one line\n"
+
+
+@contextlib.contextmanager
+def _asked() -> Iterator[tuple[int, list[tuple[str, str]]]]:
+    """Refuse all that is asked; give the port, and who asked for what."""
+    asked: list[tuple[str, str]] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers["User-Agent"]))
+            self.send_error(500)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port, asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_hook_asks_others(namespace: Namespace, images: Images) -> None:
+    """Before the end and once; an error is an answer, too."""
+    with _asked() as (port, asked):
+        ask = {"httpGet": {"path": "/bye", "port": port, "host": "127.0.0.1"}}
+        namespace.apply(_pod(images, {"preStop": ask}))
+        namespace.wait_running("hooked")
+        before = list(asked)
+        namespace.kubectl("delete", "pod", "hooked")
+
+    assert (before, asked) == ([], [("/bye", "kube-lifecycle/1.37")])
+    assert _events(namespace, "FailedPreStopHook") == []
+
+
+def test_until_its_hook_is_done_it_has_not_begun(namespace: Namespace, images: Images) -> None:
+    """It waits as one that is being created, and runs after that."""
+    namespace.apply(_pod(images, {"postStart": {"sleep": {"seconds": 2}}}))
+    running = namespace.wait_running("hooked")
+    started = pods.state(running, "running")["startedAt"]
+    ready = pods.condition(running, "Ready")
+
+    assert ready["status"] == "True"
+    assert ready["lastTransitionTime"] > started  # of whole seconds both
+
+
+def test_a_start_whose_hook_fails_is_ended(namespace: Namespace, images: Images) -> None:
+    """It is told in the kubelet's words, and begun anew."""
+    nobody = {"httpGet": {"port": 1, "host": "127.0.0.1"}}
+    namespace.apply(_pod(images, {"postStart": nobody}))
+    namespace.wait(
+        "hooked", "another attempt", lambda seen: pods.status(seen.pod).get("restartCount")
+    )
+    failed = wait_until(lambda: _events(namespace, "FailedPostStartHook"), "its event", within_s=30)
+    killed = wait_until(lambda: _events(namespace, "Killing"), "its event", within_s=30)
+
+    assert (failed[0], killed[0]) == ("PostStartHook failed", "FailedPostStartHook")
+
+
+@pytest.mark.parametrize("hook", [{"exec": {"command": ["ls"]}}, {"tcpSocket": {"port": 80}}])
+def test_other_hooks_are_refused_by_name(
+    namespace: Namespace, images: Images, hook: dict[str, Any]
+) -> None:
+    """The pod waits, and says which field it is."""
+    namespace.apply(_pod(images, {"preStop": hook}))
+    waiting = pods.state(namespace.wait_waiting("hooked"), "waiting")
+
+    assert waiting["reason"] == "UnsupportedPodSpec"
+    assert f"lifecycle.preStop.{next(iter(hook))}: " in waiting["message"]

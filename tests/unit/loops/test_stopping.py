@@ -1,0 +1,165 @@
+"""Stops with a preStop hook, over a clock that moves only when told to."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.fakes.clock import FakeClock
+from tests.fakes.cluster import FakeEvents
+from tests.fakes.containers import FakeContainers
+from tests.fakes.prober import FakeProber
+from wasm_node.agent.loops import hooking, stopping
+from wasm_node.agent.model import actions, desired, ids, observed, parsing, probe
+from wasm_node.agent.plan import adopt
+from wasm_node.agent.stores import pods
+from wasm_node.protocol import records
+
+_UID = ids.PodUid("u")
+_ATTEMPT = records.AttemptId("u", "main", 0)
+_TURNS = 20
+
+
+class Bed:
+    """One attempt that runs, and what stops it."""
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self.seen, self.containers, self.events = (
+            pods.ObservedStore(),
+            FakeContainers(),
+            FakeEvents(),
+        )
+        self.clock, self.prober = FakeClock(), FakeProber()
+        self.again: list[ids.PodUid] = []
+        self._group = group
+        caller = hooking.Caller(self.prober, self._endpoint, self.clock)
+        self.stopper = stopping.Stopper(self.seen, self.containers, caller, self.events, self.clock)
+        running = observed.Running(_ATTEMPT, 7, self.clock.now())
+        container = adopt.apply(observed.ObservedContainer(), running)
+        self.seen.put(_UID, observed.ObservedPod(self.clock.now(), {"main": container}))
+
+    def _endpoint(
+        self, _pod: desired.DesiredPod, _attempt: records.AttemptId, port: int
+    ) -> probe.Endpoint:
+        return probe.Endpoint("10.0.0.2", port)
+
+    async def stop(self, pre_stop: dict[str, Any] | None, grace_s: float = 30.0) -> None:
+        """Ask for the stop, as a plan does."""
+        container = {"name": "main", "image": "x", "lifecycle": {"preStop": pre_stop}}
+        spec = {"containers": [container]}
+        pod = parsing.pod({"metadata": {"name": "p", "uid": "u"}, "spec": spec})
+        wanted = actions.StopContainer(_ATTEMPT, grace_s, "Stopping container main")
+        await self.stopper.stop(self._group, pod, wanted, self.again.append)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Let everything run that can."""
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+
+    async def go_on(self, seconds: float) -> None:
+        """Let so much time pass."""
+        self.clock.advance(seconds)
+        await self.settle()
+
+    @property
+    def stops(self) -> list[float]:
+        """The graces that the runtime was told."""
+        return [grace_s for _, grace_s in self.containers.stops]
+
+
+@pytest.fixture
+async def bed() -> AsyncIterator[Bed]:
+    """Give an attempt that runs."""
+    async with asyncio.TaskGroup() as group:
+        yield Bed(group)
+
+
+_SLEEP = {"sleep": {"seconds": 5}}
+_CALL = {"httpGet": {"port": 80, "path": "/bye"}}
+
+
+async def test_without_a_hook_it_is_told_at_once(bed: Bed) -> None:
+    """Each time anew; the event comes once."""
+    await bed.stop(None)
+    await bed.stop(None)
+
+    assert bed.stops == [30.0, 30.0]
+    assert bed.events.reasons() == ["Killing"]
+
+
+async def test_the_hook_comes_first(bed: Bed) -> None:
+    """Then the stop, with what is left of the grace period."""
+    await bed.stop(_SLEEP)
+    await bed.go_on(4.0)
+    await bed.stop(_SLEEP)
+    before = list(bed.stops)
+    await bed.go_on(1.0)
+    await bed.stop(_SLEEP)
+
+    assert (before, bed.stops) == ([], [25.0])
+    assert bed.again == [_UID]
+    assert bed.events.reasons() == ["Killing"]
+
+
+async def test_a_hook_has_the_grace_period_at_most(bed: Bed) -> None:
+    """And leaves two seconds, however long it takes."""
+    await bed.stop({"sleep": {"seconds": 100}}, grace_s=10.0)
+    await bed.go_on(10.0)
+    await bed.stop({"sleep": {"seconds": 100}}, grace_s=10.0)
+
+    assert bed.stops == [2.0]
+
+
+async def test_a_hook_that_asks(bed: Bed) -> None:
+    """It asks the container, and what is answered counts for nothing."""
+    await bed.stop(_CALL)
+    await bed.stop(_CALL)
+
+    assert [(check.path, at.port) for check, at in bed.prober.called] == [("/bye", 80)]
+    assert bed.stops == [30.0]
+
+
+@pytest.mark.parametrize("port", [80, "nosuch"])
+async def test_a_hook_that_fails_is_told(bed: Bed, port: int | str) -> None:
+    """In the kubelet's words; the stop goes on."""
+    bed.prober.outcomes[80] = probe.Failed("secret")
+    await bed.stop({"httpGet": {"port": port}})
+    await bed.stop({"httpGet": {"port": port}})
+
+    assert bed.stops == [30.0]
+    assert bed.events.reasons() == ["Killing", "FailedPreStopHook"]
+    assert bed.events.emitted[-1][1].message == "PreStopHook failed"
+
+
+async def test_no_grace_is_no_hook(bed: Bed) -> None:
+    """A deletion by force waits for nothing, also in the middle of a hook."""
+    await bed.stop(_SLEEP)
+    await bed.stop(_SLEEP, grace_s=0.0)
+
+    assert bed.stops == [0.0]
+    assert bed.clock.sleepers == 0
+
+
+async def test_less_grace_begins_anew(bed: Bed) -> None:
+    """As of a kubelet whose pod's deletion is hastened."""
+    await bed.stop({"sleep": {"seconds": 100}}, grace_s=60.0)
+    await bed.go_on(10.0)
+    await bed.stop({"sleep": {"seconds": 100}}, grace_s=5.0)
+    await bed.go_on(5.0)
+    await bed.stop({"sleep": {"seconds": 100}}, grace_s=5.0)
+
+    assert bed.stops == [2.0]
+
+
+async def test_an_end_ends_the_hook(bed: Bed) -> None:
+    """Nothing waits for what is over."""
+    await bed.stop(_SLEEP)
+    how = records.ExitRecord(0, records.EndedBy.ITSELF, "Completed", "", 1, 2)
+    ended = observed.Ended(_ATTEMPT, how)
+    bed.seen.change(_UID, "main", lambda seen: adopt.apply(seen, ended))
+    await bed.settle()
+
+    assert bed.clock.sleepers == 0
+    assert (bed.stops, bed.again) == ([], [])
