@@ -210,7 +210,13 @@ class TestApiEvents(test_events.EventsContract):
         """Give that of a namespace of its own."""
         pod = ids.PodRef(namespace.name, "web", ids.pod_uid("u-1"))
         async with _connected(namespace.bed.plane, tmp_path) as connection:
-            kept = events.ApiEvents(connection, _NODE, clock.SystemClock(), busy=lambda: False)
+            kept = events.ApiEvents(
+                connection,
+                _NODE,
+                clock.SystemClock(),
+                busy=lambda: False,
+                field=lambda _pod, _name: "containers",
+            )
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(kept.run())
                 yield _Board(kept, namespace, pod)

@@ -138,3 +138,16 @@ def test_a_container_has_a_restart_policy_of_its_own(namespace: Namespace, image
     other = namespace.wait_over("q")
 
     assert pods.status(other)["restartCount"] == 0
+
+
+def test_events_say_which_list_a_container_is_in(namespace: Namespace, images: Images) -> None:
+    """As a kubelet's: by the field of the pod's spec."""
+    namespace.apply(_pod(images("exit"), 0, inits=[_init("a", images("exit"), 0)]))
+    namespace.wait_over("p")
+
+    def started() -> list[str]:
+        found = namespace.get("events?fieldSelector=reason=Started")["items"]
+        return sorted(each["involvedObject"]["fieldPath"] for each in found)
+
+    wanted = ["spec.containers{main}", "spec.initContainers{a}"]
+    wait_until(lambda: started() == wanted, "both events", within_s=20)

@@ -114,7 +114,13 @@ async def _serve(
         )
         measured = metrics.Metrics(version=metadata.version("wasm-node"))
         containers = containers_client.RuntimeContainers(directory.state, directory.socket)
-        happened = events.ApiEvents(api, chosen.node_name, time, busy=lambda: pods.busy)
+        happened = events.ApiEvents(
+            api,
+            chosen.node_name,
+            time,
+            busy=lambda: pods.busy,
+            field=lambda pod, container: pods.field(pod.uid, container),
+        )
         place = engine.Place(chosen.node_name, host_ip, chosen.max_pods)
         outside = engine.Outside(
             source=podsource.ApiPods(api, chosen.node_name),

@@ -161,6 +161,12 @@ class PodEngine:
         problem = self.runtime.problem
         return None if problem is None else node_plan.Health(problem)
 
+    def field(self, uid: ids.PodUid, container: str) -> str:
+        """Name the list of a pod's spec in which a container stands."""
+        wanted = self._wanted.get(uid)
+        inits = wanted.init_containers if wanted else ()
+        return "initContainers" if container in {each.name for each in inits} else "containers"
+
     def pods(self) -> Mapping[str, float]:
         """Return how many pods are bound to this node, by no label."""
         return {"": sum(1 for _ in self._wanted)}

@@ -42,6 +42,7 @@ class ApiEvents:
     Events over the API server; `run` writes what `emit` queued.
 
     While `busy` says that more important writes wait, events wait, too.
+    `field` names the container's place in its pod's spec.
     """
 
     def __init__(
@@ -51,9 +52,11 @@ class ApiEvents:
         clock: interfaces.Clock,
         *,
         busy: Callable[[], bool],
+        field: Callable[[ids.PodRef, str], str],
     ) -> None:
         self._api = api
         self._busy = busy
+        self._field = field
         self._node_name = node_name
         self._clock = clock
         self._queue: collections.deque[tuple[float, ids.PodRef, actions.Event]] = collections.deque(
@@ -112,7 +115,7 @@ class ApiEvents:
             "namespace": pod.namespace, "name": pod.name, "uid": pod.uid,
         }  # fmt: skip
         if event.container:
-            involved["fieldPath"] = f"spec.containers{{{event.container}}}"
+            involved["fieldPath"] = f"spec.{self._field(pod, event.container)}{{{event.container}}}"
         return {
             "kind": "Event",
             "apiVersion": "v1",
