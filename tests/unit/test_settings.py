@@ -40,6 +40,8 @@ def test_two_lines_are_enough(tmp_path: Path) -> None:
         ({"address": {"type": "Internal"}}, "use one of Hostname, ExternalIP, InternalIP"),
         ({"hostIp": "$(HOST_IP)"}, "hostIp is '$(HOST_IP)': use a literal IP address"),
         ({"maxPods": -5}, "maxPods is -5: use 0 (as many as fit) or more"),
+        ({"maxContainerRestartPeriod": 0.5}, "maxContainerRestartPeriod is 0.5: use 1 to 300"),
+        ({"maxContainerRestartPeriod": 301}, "maxContainerRestartPeriod is 301: use 1 to 300"),
         ({"nodename": "x"}, "there is no setting nodename"),
         ({"bootstrap": {"kubeconfig": "/b"}}, "bootstrap.kubeconfig: give one of them"),
         ({"kubeconfig": ""}, "this is no pod with a service account: give one of them"),

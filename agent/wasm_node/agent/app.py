@@ -121,7 +121,9 @@ async def _serve(
             busy=lambda: pods.busy,
             field=lambda pod, container: pods.field(pod.uid, container),
         )
-        place = engine.Place(chosen.node_name, host_ip, chosen.max_pods)
+        place = engine.Place(
+            chosen.node_name, host_ip, chosen.max_pods, chosen.max_container_restart_period
+        )
         outside = engine.Outside(
             source=podsource.ApiPods(api, chosen.node_name),
             sink=podsink.ApiSink(api),

@@ -31,6 +31,7 @@ from wasm_node.agent.loops import (
 from wasm_node.agent.model import desired, environment, ids, observed, traffic
 from wasm_node.agent.model import probe as probe_model
 from wasm_node.agent.plan import node as node_plan
+from wasm_node.agent.plan import restarts
 from wasm_node.agent.plan import status as status_plan
 from wasm_node.agent.stores import checkpoint, pods
 from wasm_node.protocol import layout, records
@@ -63,11 +64,13 @@ class Place:
         node_name: of the Node.
         host_ip: of its host.
         max_pods: 0: as many as there is room for; None: any pod is taken in.
+        most_backoff_s: the longest that a container's restart waits.
     """
 
     node_name: str
     host_ip: str
     max_pods: int | None = None
+    most_backoff_s: float = restarts.MAX_BACKOFF_S
 
 
 class PodEngine:
@@ -117,7 +120,13 @@ class PodEngine:
             outside.events,
         )
         self._reconciler = reconcile.Reconciler(
-            self._wanted, self._seen, self._kept, hands, self._allocatable, outside.clock
+            self._wanted,
+            self._seen,
+            self._kept,
+            hands,
+            self._allocatable,
+            place.most_backoff_s,
+            outside.clock,
         )
         self._probing = probe.Probing(
             self._wanted,

@@ -24,6 +24,7 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 _NAME_BYTES = 253
 _PORTS = 2**16
+_MOST_RESTART_S = 300
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -117,6 +118,10 @@ class Settings(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
     max_pods: int = 0
     """Capacity `pods`; 0: from pids.max and memory, as docs say."""
 
+    max_container_restart_period: float = 300
+    """Seconds that the restart of a container which ends again and again waits
+    at most, 1 to 300; the kubelet's `crashLoopBackOff` has the same."""
+
     labels: dict[str, str] = {}
     """Labels of the Node beside our own."""
 
@@ -206,6 +211,11 @@ def _wrong(read: Settings) -> Iterator[str]:
             yield f"{field} is {port}: use 0 to {_PORTS - 1}"
     if read.max_pods < 0:
         yield f"maxPods is {read.max_pods}: use 0 (as many as fit) or more"
+    if not 1 <= read.max_container_restart_period <= _MOST_RESTART_S:
+        yield (
+            f"maxContainerRestartPeriod is {read.max_container_restart_period:g}: use 1 to"
+            f" {_MOST_RESTART_S} (seconds)"
+        )
     if is_set(read.kubelet.certificate_file) != is_set(read.kubelet.key_file):
         yield "kubelet.certificateFile and kubelet.keyFile: give both or none"
     yield from _wrong_identity(read)

@@ -136,20 +136,24 @@ def test_nothing_runs_twice(policy: str, container: observed.ObservedContainer) 
         assert start.attempt == (container.current.id.attempt + 1 if container.current else 0)
 
 
-@given(ran_s=st.lists(st.floats(0, 599), min_size=1, max_size=12))
-def test_delays_never_shrink_before_the_reset(ran_s: list[float]) -> None:
+@given(
+    ran_s=st.lists(st.floats(0, 599), min_size=1, max_size=12),
+    most_s=st.sampled_from([1.0, 5.0, 60.0, restarts.MAX_BACKOFF_S]),
+)
+def test_delays_never_shrink_before_the_reset(ran_s: list[float], most_s: float) -> None:
     """Through short attempts each wait is at least the one before it."""
     backoff_s, waits = 0.0, []
     for attempt, ran in enumerate(ran_s):
         ended = _ended(attempt, 1, ran, 0)
         seen = observed.ObservedContainer(current=ended, backoff_s=backoff_s)
-        start = restarts.next_start(_wanted("Always").container("main"), seen)
+        start = restarts.next_start(_wanted("Always").container("main"), seen, most_s)
         assert start is not None
         waits.append(max(0.0, start.at - ended.finished_at))
         backoff_s = start.backoff_s
 
     assert waits == sorted(waits)
-    assert waits[-1] <= restarts.MAX_BACKOFF_S
+    assert waits[-1] <= most_s
+    assert len(waits) < 8 or waits[-1] == most_s
 
 
 @given(facts=st.lists(FACTS.filter(bool), max_size=6), order=st.randoms())

@@ -51,6 +51,7 @@ class Reconciler:
         kept: checkpoint.Checkpoints,
         hands: Hands,
         allocatable: Callable[[], environment.Allocatable | None],
+        most_backoff_s: float,
         clock: interfaces.Clock,
     ) -> None:
         self._wanted = wanted
@@ -58,6 +59,7 @@ class Reconciler:
         self._kept = kept
         self._hands = hands
         self._allocatable = allocatable
+        self._most_backoff_s = most_backoff_s
         self._clock = clock
         self._fetches: dict[tuple[ids.PodUid, str], asyncio.Task[None]] = {}
         self._workers = keyed.KeyedWorkers(self._reconcile, limit=_PARALLEL)
@@ -106,7 +108,10 @@ class Reconciler:
         elif wanted.refusals:
             self._tell_refused(wanted)
         try:
-            for action in planning.plan(wanted, seen, now=self._clock.now()):
+            planned = planning.plan(
+                wanted, seen, now=self._clock.now(), most_backoff_s=self._most_backoff_s
+            )
+            for action in planned:
                 await self._perform(wanted, action)
         except errors.NodeError as error:
             log.warning("Pod %s: %s", wanted.ref, error)

@@ -15,12 +15,17 @@ from wasm_node.agent.plan import order, probes, restarts
 
 
 def plan(
-    wanted: desired.DesiredPod, seen: observed.ObservedPod, *, now: float
+    wanted: desired.DesiredPod,
+    seen: observed.ObservedPod,
+    *,
+    now: float,
+    most_backoff_s: float = restarts.MAX_BACKOFF_S,
 ) -> list[actions.Action]:
     """
     List the actions that bring the pod closer to what is wanted.
 
     The empty list means "settled": nothing to do until either side changes.
+    `most_backoff_s` is the longest that a restart waits.
     """
     if seen.forgotten:
         return []
@@ -37,7 +42,9 @@ def plan(
         return list(_stop_all(wanted, seen, now))
     looks = [] if deadline is None else [actions.LookAgain(deadline)]
     due = order.to_keep_up(wanted, seen)
-    return [act for each in due for act in _keep_up(wanted, each, seen, now)] + looks
+    return [
+        act for each in due for act in _keep_up(wanted, each, seen, now, most_backoff_s)
+    ] + looks
 
 
 def deadline_at(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> float | None:
@@ -61,11 +68,12 @@ def _keep_up(
     wanted: desired.DesiredContainer,
     seen: observed.ObservedPod,
     now: float,
+    most_backoff_s: float,
 ) -> Iterator[actions.Action]:
     container = seen.container(wanted.name)
     if isinstance(container.current, observed.Running):
         yield from _keep_healthy(pod, wanted, container, container.current)
-    elif start := restarts.next_start(wanted, container):
+    elif start := restarts.next_start(wanted, container, most_backoff_s):
         yield from _bring_up(wanted, container, start, now)
 
 

@@ -3,9 +3,10 @@ When an ended container is started again, and how long that waits.
 
 The kubelet's rules (kuberuntime_manager.go doBackOff, client-go's
 flowcontrol.Backoff): the first restart is at once, then 10 s, doubling to
-300 s, counted from the end of the last attempt; an attempt that ran for ten
-minutes starts the series anew. Each attempt carries the wait that follows it,
-so that nothing needs to be remembered elsewhere.
+300 s or what the node's settings have (KEP-4603), counted from the end of the
+last attempt; an attempt that ran for ten minutes starts the series anew. Each
+attempt carries the wait that follows it, so that nothing needs to be
+remembered elsewhere.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from wasm_node.protocol import records
 
 FIRST_BACKOFF_S = 10.0
 MAX_BACKOFF_S = 300.0
-RESET_AFTER_S = 2 * MAX_BACKOFF_S
+RESET_AFTER_S = 600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,21 +36,29 @@ class Start:
     backoff_s: float
 
 
-def next_start(wanted: desired.DesiredContainer, seen: observed.ObservedContainer) -> Start | None:
-    """Return the next attempt; None while one runs or none is due."""
+def next_start(
+    wanted: desired.DesiredContainer,
+    seen: observed.ObservedContainer,
+    most_s: float = MAX_BACKOFF_S,
+) -> Start | None:
+    """
+    Return the next attempt; None while one runs or none is due.
+
+    `most_s`: the longest that a restart waits.
+    """
     match seen.current:
         case None:
             return Start(attempt=0, at=0.0, backoff_s=0.0)
         case observed.Running():
             return None
         case observed.Ended() as ended:
-            return _restart(wanted, ended, seen.backoff_s)
+            return _restart(wanted, ended, seen.backoff_s, most_s)
         case never:
             assert_never(never)
 
 
 def _restart(
-    wanted: desired.DesiredContainer, ended: observed.Ended, backoff_s: float
+    wanted: desired.DesiredContainer, ended: observed.Ended, backoff_s: float, most_s: float
 ) -> Start | None:
     if not wants_restart(wanted, ended):
         return None
@@ -58,7 +67,7 @@ def _restart(
     return Start(
         attempt=ended.id.attempt + 1,
         at=ended.finished_at + backoff_s if backoff_s else 0.0,
-        backoff_s=min(max(FIRST_BACKOFF_S, 2 * backoff_s), MAX_BACKOFF_S),
+        backoff_s=min(max(FIRST_BACKOFF_S, 2 * backoff_s), most_s),
     )
 
 
