@@ -2,6 +2,14 @@
 
 import asyncio
 
+_TURNS = 50
+
+
+async def settle() -> None:
+    """Let everything run that can."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+
 
 class FakeClock:
     """Clock whose time moves only by `advance`."""
@@ -38,6 +46,11 @@ class FakeClock:
         self._sleepers = [each for each in self._sleepers if each[0] > self._now]
         for _, event in due:
             event.set()
+
+    async def go_on(self, seconds: float) -> None:
+        """Let so much time pass, and what is due by then happen."""
+        self.advance(seconds)
+        await settle()
 
     @property
     def sleepers(self) -> int:

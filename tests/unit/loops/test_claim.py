@@ -39,9 +39,7 @@ class Bed:
         for second in range(seconds):
             if renewing and second % 10 == 0:
                 await self.a.renew_lease("u", heartbeat.LEASE_S, self.clock.now())
-            self.clock.advance(1)
-            for _ in range(20):
-                await asyncio.sleep(0)
+            await self.clock.go_on(1)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import cluster
+from tests.fakes.clock import settle
 from tests.fakes.containers import FakeContainers
 from tests.fakes.log_store import FakeLogStore
 from tests.fakes.prober import FakeProber
@@ -180,8 +181,7 @@ async def test_nothing_starts_before_the_runtime_was_heard(bed: Bed) -> None:
     bed.containers.facts = late  # type: ignore[method-assign]  # a runtime that is late
     bed.apply(pod())
     async with bed.running() as made:
-        for _ in range(50):
-            await asyncio.sleep(0)
+        await settle()
         assert (False, []) == (made.runtime.is_here, bed.containers.specs)
         gate.set()
         await bed.until(lambda: bed.containers.specs)

@@ -18,11 +18,6 @@ class Bed:
         self.said: list[str | None] = []
         self.presence.listen(lambda: self.said.append(self.presence.problem))
 
-    async def settle(self) -> None:
-        """Let everything run that can."""
-        for _ in range(20):
-            await asyncio.sleep(0)
-
 
 @pytest.fixture
 async def bed() -> AsyncIterator[Bed]:
@@ -30,7 +25,7 @@ async def bed() -> AsyncIterator[Bed]:
     made = Bed()
     async with asyncio.TaskGroup() as group:
         running = group.create_task(made.presence.run())
-        await made.settle()
+        await clocks.settle()
         yield made
         running.cancel()
 
@@ -38,10 +33,10 @@ async def bed() -> AsyncIterator[Bed]:
 async def test_nothing_is_said_too_early(bed: Bed) -> None:
     """At first nobody can tell; a runtime that answers is no problem."""
     bed.clock.advance(presence.PATIENCE_S - 1)
-    await bed.settle()
+    await clocks.settle()
     assert bed.presence.problem is None
     bed.presence.here()
-    await bed.settle()
+    await clocks.settle()
 
     assert [""] == bed.said
 
@@ -50,7 +45,7 @@ async def test_a_runtime_never_heard_of_is_a_problem(bed: Bed) -> None:
     """After ten seconds the node says so, and what to do."""
     bed.presence.away("nothing answers on x.sock")
     bed.clock.advance(presence.PATIENCE_S)
-    await bed.settle()
+    await clocks.settle()
 
     (said,) = bed.said
     assert said is not None
@@ -61,15 +56,15 @@ async def test_a_runtime_never_heard_of_is_a_problem(bed: Bed) -> None:
 async def test_a_short_absence_does_not_count(bed: Bed) -> None:
     """Restarts, even many, are no news if each is short."""
     bed.presence.here()
-    await bed.settle()
+    await clocks.settle()
     for _ in range(5):
         bed.presence.away("it closed the connection")
-        await bed.settle()
+        await clocks.settle()
         bed.clock.advance(presence.PATIENCE_S - 1)
-        await bed.settle()
+        await clocks.settle()
         assert not bed.presence.is_here
         bed.presence.here()
-        await bed.settle()
+        await clocks.settle()
 
     assert [""] == bed.said
 
@@ -77,17 +72,17 @@ async def test_a_short_absence_does_not_count(bed: Bed) -> None:
 async def test_a_long_absence_is_said_once_and_so_is_its_end(bed: Bed) -> None:
     """The last reason counts; tries in vain in between say nothing new."""
     bed.presence.here()
-    await bed.settle()
+    await clocks.settle()
     for why in ("it closed the connection", "nothing answers"):
         bed.presence.away(why)
-        await bed.settle()
+        await clocks.settle()
     bed.clock.advance(presence.PATIENCE_S)
-    await bed.settle()
+    await clocks.settle()
     bed.presence.away("nothing answers")
     bed.clock.advance(presence.PATIENCE_S)
-    await bed.settle()
+    await clocks.settle()
     bed.presence.here()
-    await bed.settle()
+    await clocks.settle()
 
     fine, problem, again = bed.said
     assert ("", "") == (fine, again)

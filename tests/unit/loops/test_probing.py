@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import FakeClock, settle
 from tests.fakes.cluster import FakeEvents
 from tests.fakes.prober import FakeProber
 from wasm_node.agent.loops import probe as loop
@@ -17,7 +17,6 @@ from wasm_node.protocol import records
 
 READINESS, LIVENESS, STARTUP = probe.Kind.READINESS, probe.Kind.LIVENESS, probe.Kind.STARTUP
 ADDRESS = "10.0.0.2"
-_TURNS = 50
 
 
 def _pod(uid: str = "u1", *, meta: dict[str, Any] | None = None, **fields: Any) -> Any:
@@ -77,16 +76,6 @@ class Bed:
         """Return the ports that were asked, in order."""
         return [at.port for _, at in self.prober.asked]
 
-    async def settle(self) -> None:
-        """Let everything run that can."""
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
-
-    async def go_on(self, seconds: float) -> None:
-        """Let so much time pass, and what is due by then happen."""
-        self.clock.advance(seconds)
-        await self.settle()
-
 
 @pytest.fixture
 async def bed() -> AsyncIterator[Bed]:
@@ -94,7 +83,7 @@ async def bed() -> AsyncIterator[Bed]:
     made = Bed()
     async with asyncio.TaskGroup() as group:
         running = group.create_task(made.probing.run())
-        await made.settle()
+        await settle()
         yield made
         running.cancel()
 
@@ -104,7 +93,7 @@ async def test_each_period_one_probe(bed: Bed) -> None:
     bed.begin(_pod(readinessProbe=_check(initialDelaySeconds=5, periodSeconds=2)))
     asked = []
     for _ in range(10):
-        await bed.go_on(1.0)
+        await bed.clock.go_on(1.0)
         asked.append(len(bed.asked()))
 
     assert [0, 0, 0, 0, 1, 1, 2, 2, 3, 3] == asked
@@ -113,7 +102,7 @@ async def test_each_period_one_probe(bed: Bed) -> None:
 async def test_a_passing_probe_is_a_verdict_and_no_event(bed: Bed) -> None:
     """It is asked at once where the pod is, and the store has the result."""
     bed.begin(_pod(readinessProbe=_check(8080)))
-    await bed.settle()
+    await settle()
 
     assert {READINESS: True} == bed.verdicts()
     assert [probe.Endpoint(ADDRESS, 8080)] == [at for _, at in bed.prober.asked]
@@ -124,9 +113,9 @@ async def test_every_failure_is_an_event(bed: Bed) -> None:
     """Each is told; the verdict waits for the threshold."""
     bed.prober.outcomes[80] = probe.Failed("refused")
     bed.begin(_pod(readinessProbe=_check(failureThreshold=2)))
-    await bed.settle()
+    await settle()
     first = bed.verdicts()
-    await bed.go_on(10.0)
+    await bed.clock.go_on(10.0)
 
     assert ({}, {READINESS: False}) == (first, bed.verdicts())
     assert ["Readiness probe failed: refused"] * 2 == [
@@ -137,7 +126,7 @@ async def test_every_failure_is_an_event(bed: Bed) -> None:
 async def test_a_port_that_has_no_such_name_is_told(bed: Bed) -> None:
     """Nothing is asked and nothing counts; a person reads the name."""
     bed.begin(_pod(livenessProbe=_check("nosuch")))
-    await bed.settle()
+    await settle()
 
     assert ([], {}) == (bed.asked(), bed.verdicts())
     (told,) = bed.events.emitted
@@ -148,7 +137,7 @@ async def test_a_host_of_its_own_is_asked_there(bed: Bed) -> None:
     """A probe that names a host goes there and not to the pod."""
     check = {"tcpSocket": {"port": 80, "host": "example.com"}}
     bed.begin(_pod(readinessProbe=check))
-    await bed.settle()
+    await settle()
 
     assert [probe.Endpoint("example.com", 80)] == [at for _, at in bed.prober.asked]
 
@@ -164,11 +153,11 @@ async def test_others_wait_for_startup(bed: Bed) -> None:
         )
     )
     for _ in range(3):
-        await bed.go_on(1.0)
+        await bed.clock.go_on(1.0)
     before = bed.asked()
     bed.prober.outcomes.clear()
     for _ in range(4):
-        await bed.go_on(1.0)
+        await bed.clock.go_on(1.0)
 
     assert {1} == set(before)
     assert [1, 2, 3] == bed.asked()[len(before) :]
@@ -181,12 +170,12 @@ async def test_a_failed_liveness_rests_until_the_next_attempt(bed: Bed) -> None:
     pod = _pod(livenessProbe=_check(periodSeconds=1))
     bed.begin(pod)
     for _ in range(5):
-        await bed.go_on(1.0)
+        await bed.clock.go_on(1.0)
     rested = len(bed.asked())
     bed.end()
     bed.prober.outcomes.clear()
     bed.begin(pod, attempt=1)
-    await bed.settle()
+    await settle()
 
     assert 1 == rested
     assert {LIVENESS: True} == bed.verdicts()
@@ -197,10 +186,10 @@ async def test_counting_begins_anew_with_each_attempt(bed: Bed) -> None:
     bed.prober.outcomes[80] = probe.Failed("slow to start")
     pod = _pod(livenessProbe=_check(failureThreshold=2))
     bed.begin(pod)
-    await bed.settle()
+    await settle()
     bed.end()
     bed.begin(pod, attempt=1)
-    await bed.settle()
+    await settle()
 
     assert (2, {}) == (len(bed.asked()), bed.verdicts())
 
@@ -209,13 +198,13 @@ async def test_a_new_attempt_takes_the_place_of_the_old(bed: Bed) -> None:
     """Without its end having been seen, too: it is asked at once, and alone."""
     pod = _pod(readinessProbe=_check(periodSeconds=10))
     bed.begin(pod)
-    await bed.go_on(5.0)
+    await bed.clock.go_on(5.0)
     bed.begin(pod, attempt=1)
     asked = []
     for _ in range(4):
-        await bed.settle()
+        await settle()
         asked.append(len(bed.asked()))
-        await bed.go_on(5.0)
+        await bed.clock.go_on(5.0)
 
     assert [2, 2, 3, 3] == asked
 
@@ -223,10 +212,10 @@ async def test_a_new_attempt_takes_the_place_of_the_old(bed: Bed) -> None:
 async def test_what_has_ended_is_not_asked(bed: Bed) -> None:
     """Nothing is asked of a container that is over."""
     bed.begin(_pod(readinessProbe=_check(periodSeconds=1)))
-    await bed.settle()
+    await settle()
     bed.end()
     for _ in range(3):
-        await bed.go_on(1.0)
+        await bed.clock.go_on(1.0)
 
     assert 1 == len(bed.asked())
     assert "0 probes" in repr(bed.probing)
@@ -237,10 +226,10 @@ async def test_a_result_that_comes_too_late_is_dropped(bed: Bed) -> None:
     bed.prober.gate.clear()
     bed.prober.outcomes[80] = probe.Failed("cut off")
     bed.begin(_pod(readinessProbe=_check()))
-    await bed.settle()
+    await settle()
     bed.end()
     bed.prober.gate.set()
-    await bed.settle()
+    await settle()
 
     assert ({}, []) == (bed.verdicts(), bed.events.emitted)
 
@@ -250,9 +239,9 @@ async def test_one_that_hangs_keeps_nobody_else_waiting(bed: Bed) -> None:
     bed.prober.gate.clear()
     for number in range(20):
         bed.begin(_pod(f"u{number}", readinessProbe=_check(number + 1, periodSeconds=1)))
-    await bed.settle()
+    await settle()
     for _ in range(3):
-        await bed.go_on(1.0)
+        await bed.clock.go_on(1.0)
 
     assert list(range(1, 21)) == bed.asked()
 
@@ -265,7 +254,7 @@ async def test_a_new_agent_does_not_ask_everything_at_once(bed: Bed) -> None:
         )
     asked = []
     for _ in range(10):
-        await bed.go_on(1.0)
+        await bed.clock.go_on(1.0)
         asked.append(len(bed.asked()))
 
     assert 50 == asked[-1]
@@ -277,9 +266,9 @@ async def test_an_agent_is_new_for_a_period(bed: Bed) -> None:
     bed.prober.outcomes[1] = probe.Failed("not yet")
     startup = _check(1, periodSeconds=20, failureThreshold=9)
     bed.begin(_pod(startupProbe=startup, readinessProbe=_check(2, periodSeconds=10)), ago_s=100.0)
-    await bed.go_on(20.0)
+    await bed.clock.go_on(20.0)
     bed.prober.outcomes.clear()
-    await bed.go_on(20.0)
+    await bed.clock.go_on(20.0)
 
     assert [1, 1, 2] == bed.asked()
 
@@ -296,9 +285,9 @@ async def test_a_bug_of_one_probe_is_that_probes(bed: Bed) -> None:
 
     bed.prober.probe = broken  # type: ignore[method-assign]  # a bug of ours
     bed.begin(_pod(readinessProbe=_check(periodSeconds=1)))
-    await bed.settle()
+    await settle()
     first = bed.verdicts()
-    await bed.go_on(1.0)
+    await bed.clock.go_on(1.0)
 
     assert ({}, {READINESS: True}) == (first, bed.verdicts())
 
@@ -307,10 +296,10 @@ async def test_a_pod_that_is_deleted_is_asked_for_readiness_only(bed: Bed) -> No
     """Liveness rests once a deletion was asked for."""
     pod = _pod(readinessProbe=_check(1, periodSeconds=1), livenessProbe=_check(2, periodSeconds=1))
     bed.begin(pod)
-    await bed.settle()
+    await settle()
     bed.wanted.put(pod.ending(30.0))
     before = len(bed.asked())
     for _ in range(2):
-        await bed.go_on(1.0)
+        await bed.clock.go_on(1.0)
 
     assert [1, 1] == bed.asked()[before:]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import FakeClock, settle
 from tests.fakes.cluster import FakeEvents
 from tests.fakes.containers import FakeContainers
 from tests.fakes.prober import FakeProber
@@ -18,7 +18,6 @@ from wasm_node.protocol import records
 
 _UID = ids.PodUid("u")
 _ATTEMPT = records.AttemptId("u", "main", 0)
-_TURNS = 20
 
 
 class Bed:
@@ -51,17 +50,7 @@ class Bed:
         pod = parsing.pod({"metadata": {"name": "p", "uid": "u"}, "spec": spec})
         wanted = actions.StopContainer(_ATTEMPT, grace_s, "Stopping container main")
         await self.stopper.stop(self._group, pod, wanted, self.again.append)
-        await self.settle()
-
-    async def settle(self) -> None:
-        """Let everything run that can."""
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
-
-    async def go_on(self, seconds: float) -> None:
-        """Let so much time pass."""
-        self.clock.advance(seconds)
-        await self.settle()
+        await settle()
 
     @property
     def stops(self) -> list[float]:
@@ -92,10 +81,10 @@ async def test_without_a_hook_it_is_told_at_once(bed: Bed) -> None:
 async def test_the_hook_comes_first(bed: Bed) -> None:
     """Then the stop, with what is left of the grace period."""
     await bed.stop(_SLEEP)
-    await bed.go_on(4.0)
+    await bed.clock.go_on(4.0)
     await bed.stop(_SLEEP)
     before = list(bed.stops)
-    await bed.go_on(1.0)
+    await bed.clock.go_on(1.0)
     await bed.stop(_SLEEP)
 
     assert (before, bed.stops) == ([], [25.0])
@@ -106,7 +95,7 @@ async def test_the_hook_comes_first(bed: Bed) -> None:
 async def test_a_hook_has_the_grace_period_at_most(bed: Bed) -> None:
     """And leaves two seconds, however long it takes."""
     await bed.stop({"sleep": {"seconds": 100}}, grace_s=10.0)
-    await bed.go_on(10.0)
+    await bed.clock.go_on(10.0)
     await bed.stop({"sleep": {"seconds": 100}}, grace_s=10.0)
 
     assert bed.stops == [2.0]
@@ -145,9 +134,9 @@ async def test_no_grace_is_no_hook(bed: Bed) -> None:
 async def test_less_grace_begins_anew(bed: Bed) -> None:
     """As of a kubelet whose pod's deletion is hastened."""
     await bed.stop({"sleep": {"seconds": 100}}, grace_s=60.0)
-    await bed.go_on(10.0)
+    await bed.clock.go_on(10.0)
     await bed.stop({"sleep": {"seconds": 100}}, grace_s=5.0)
-    await bed.go_on(5.0)
+    await bed.clock.go_on(5.0)
     await bed.stop({"sleep": {"seconds": 100}}, grace_s=5.0)
 
     assert bed.stops == [2.0]
@@ -159,7 +148,7 @@ async def test_an_end_ends_the_hook(bed: Bed) -> None:
     how = records.ExitRecord(0, records.EndedBy.ITSELF, "Completed", "", 1, 2)
     ended = observed.Ended(_ATTEMPT, how)
     bed.seen.change(_UID, "main", lambda seen: adopt.apply(seen, ended))
-    await bed.settle()
+    await settle()
 
     assert bed.clock.sleepers == 0
     assert (bed.stops, bed.again) == ([], [])

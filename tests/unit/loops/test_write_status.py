@@ -57,11 +57,6 @@ class Bed:
         while len(self.sink.writes) < count:
             await asyncio.sleep(0)
 
-    async def settle(self) -> None:
-        """Let everything run that can."""
-        for _ in range(20):
-            await asyncio.sleep(0)
-
 
 @pytest.fixture
 async def bed() -> AsyncIterator[Bed]:
@@ -183,7 +178,7 @@ async def test_a_readiness_that_others_denied_is_restored(bed: Bed) -> None:
     await bed.written(1)
     for _ in range(2):
         bed.wanted.put(_pod("Running", ready="False"))
-        await bed.settle()
+        await clocks.settle()
         bed.clock.advance(3)
     await bed.written(2)
 
@@ -197,7 +192,7 @@ async def test_late_news_of_our_own_writes_are_no_denial(bed: Bed) -> None:
     await bed.written(1)
     for ready in ("False", "True", "False"):
         bed.wanted.put(_pod("Running", ready=ready))
-        await bed.settle()
+        await clocks.settle()
         bed.clock.advance(2)
 
     assert len(bed.sink.writes) == 1
