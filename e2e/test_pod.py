@@ -153,6 +153,15 @@ def test_the_environment_comes_from_where_the_manifest_says(
     ]
 
 
+def test_the_log_may_tell_why_it_failed(namespace: Namespace, images: Images) -> None:
+    """By terminationMessagePolicy the end of the log is in the status."""
+    policy = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+    namespace.apply(pods.pod("told", images("last-words"), 7, **policy))
+    ended = pods.state(namespace.wait_over("told"), "terminated")
+
+    assert (ended["exitCode"], ended["message"]) == (7, "the last words\n")
+
+
 def test_a_missing_configmap_is_waited_for(namespace: Namespace, images: Images) -> None:
     """A pod says which ConfigMap it lacks, and starts once that exists."""
     namespace.apply(

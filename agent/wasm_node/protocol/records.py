@@ -135,6 +135,8 @@ class ContainerSpec:
             of no use to wait for, whoever stops it.
         http: how it serves HTTP; None: it does not.
         grants: what it may reach of the network; None is nothing.
+        message_from_log: where it fails, the end of its log is part of the
+            message.
     """
 
     id: AttemptId
@@ -151,6 +153,7 @@ class ContainerSpec:
     stop_grace_s: float | None = None
     http: Http | None = None
     grants: Grants | None = None
+    message_from_log: bool = False
 
     def to_json(self) -> bytes:
         """Encode for `spec.json`."""
@@ -197,7 +200,7 @@ class ExitRecord:
         ended_by: who ended it.
         reason: a CamelCase word for `state.terminated.reason`: Completed,
             Error, WasmTrap, OOMKilled, StartError, ContainerStatusUnknown.
-        message: for people, at most 4 KiB; empty where the code says it all.
+        message: for people, at most 6 KiB; empty where the code says it all.
         started_at_ns: unix time in nanoseconds when the guest was entered, or
             when the start was given up.
         finished_at_ns: unix time in nanoseconds of the end.

@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wasm_node.protocol import journal, layout, messages, records
-from wasm_node.runtime import durable
+from wasm_node.runtime import crilog, durable
+
+_END_BYTES = 1 << 16
 
 
 class Phase(enum.Enum):
@@ -71,6 +73,14 @@ class Attempt:
         spec = self._spec()
         return spec.stop_grace_s if spec else None
 
+    def explained(self, how: records.ExitRecord) -> records.ExitRecord:
+        """Add the end of the log to an ending, where its spec has it so."""
+        spec = self._spec() if how.code else None
+        if spec is None or not spec.message_from_log:
+            return how
+        said = crilog.last(_end_of(Path(spec.log_path)))
+        return dataclasses.replace(how, message=": ".join(filter(None, (how.message, said))))
+
     def read_http(self) -> None:
         """Take in from its spec how it serves HTTP."""
         spec = self._spec()
@@ -111,6 +121,19 @@ class Attempt:
         if self.exit is not None:
             started = self.exit.started_at_ns
         return messages.Fact(self.id, self.told.pid, started, self.exit, self.told.denied)
+
+
+def _end_of(log: Path) -> bytes:
+    """Return the last whole lines of a log; none where it cannot be read."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(log, flags), "rb") as file:
+            behind = max(0, os.fstat(file.fileno()).st_size - _END_BYTES)
+            file.seek(behind)
+            read = file.read(_END_BYTES)
+    except OSError:
+        return b""
+    return read.partition(b"\n")[2] if behind else read
 
 
 def _ticks(pid: int) -> int:

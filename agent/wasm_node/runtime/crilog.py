@@ -10,6 +10,10 @@ the guest ends is a line of its own.
 import time
 
 PIECE_BYTES = 16384
+LAST_LINES = 80
+LAST_BYTES = 2048
+"""What of a log may become a message: MaxContainerTerminationMessageLog...
+of the kubelet (container/runtime.go)."""
 
 
 class Stream:
@@ -45,6 +49,17 @@ def _cut_off(line: bytes) -> int:
 def _cut(line: bytes, head: bytes) -> list[bytes]:
     starts = range(0, _cut_off(line), PIECE_BYTES)
     return [head + line[at : at + PIECE_BYTES] + b"\n" for at in starts]
+
+
+def last(log: bytes) -> str:
+    """Return the end of what a guest wrote, out of the end of its log."""
+    written = []
+    for line in log.splitlines(keepends=True)[-LAST_LINES:]:
+        _, _, rest = line.partition(b" ")
+        _, _, rest = rest.partition(b" ")
+        tag, _, text = rest.partition(b" ")
+        written.append(text.removesuffix(b"\n") if tag == b"P" else text)
+    return b"".join(written)[-LAST_BYTES:].decode(errors="replace")
 
 
 def stamp(now_ns: int) -> bytes:

@@ -172,7 +172,7 @@ class _Supervisor:
             status=status,
             now_ns=time.time_ns(),
         )
-        self._over(attempt, how)
+        self._over(attempt, attempt.explained(how))
 
     def _never_was(self, attempt: attempts.Attempt) -> None:
         # Its worker took the claim back, since another supervisor had sent it.

@@ -40,6 +40,7 @@ def run(guest: str, *args: str, stdin: bytes = b"") -> subprocess.CompletedProce
         ("count", ["0", "1"], "n 0\n"),
         ("sleep", ["1"], ""),
         ("partial", [], "no newline"),
+        ("last-words", ["0"], "the last words\n"),
         ("longline", [], "x" * 102_399 + "\n"),
         ("component-hello", ["Ada", "B C"], "hello from a component Ada B C\n"),
     ],
@@ -56,6 +57,7 @@ def test_output(guest: str, args: Sequence[str], output: str) -> None:
     [
         *[("exit", [str(code)], code) for code in (0, 1, 42, 126, 127, 137, 255)],
         ("exit", [], 0),
+        ("last-words", ["7"], 7),
         ("component-error", [], 1),
         ("component-exit", [], 42),
         ("neartrap", ["65"], 3),

@@ -1,5 +1,6 @@
 """Every way to end, told truly: the code, who ended it, and why."""
 
+import dataclasses
 import os
 import signal
 from pathlib import Path
@@ -144,3 +145,29 @@ async def test_nothing_is_left_of_the_ended(own: RunningRuntime) -> None:
     assert [] == list((own.settings.state / "pods" / "gone").rglob("*"))
     memory = Path("/sys/fs/cgroup/memory")
     until(lambda: not list(memory.rglob(f"{host.name(own.settings.state)}")), "no group is left")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "code", "message"),
+    [(True, "3", "the last words\n"), (False, "3", ""), (True, "0", "")],
+    ids=["failed", "not-wanted", "well"],
+)
+async def test_a_failure_may_be_told_by_the_log(
+    shared: RunningRuntime, wanted: bool, code: str, message: str
+) -> None:
+    """The end of the log stands for a message, where that is wanted."""
+    spec = shared.spec("last-words", code, pod=f"words-{wanted}-{code}".lower())
+    how = await shared.run(dataclasses.replace(spec, message_from_log=wanted))
+
+    assert (how.code, how.message) == (int(code), message)
+
+
+async def test_the_log_adds_to_what_is_known(shared: RunningRuntime) -> None:
+    """A trap is told first, and then what was written."""
+    spec = dataclasses.replace(shared.spec("trap", pod="told-trap"), message_from_log=True)
+    how = await shared.run(spec)
+    plain = await shared.run(shared.spec("trap", pod="plain-trap"))
+    first = plain.message.splitlines()[0]
+
+    assert how.message.startswith(first)
+    assert len(how.message) > len(plain.message)

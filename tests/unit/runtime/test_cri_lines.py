@@ -54,3 +54,23 @@ def test_long_lines_are_cut(size: int, step: int) -> None:
 
 def _steps(data: bytes, step: int) -> list[bytes]:
     return [data[at : at + step] for at in range(0, len(data), step)]
+
+
+def test_the_end_of_a_log() -> None:
+    """The last lines without their heads; pieces of a line are put together."""
+    log = b"".join(
+        b"2026-11-22T23:20:05.123456789Z stdout %b %b\n" % each
+        for each in [(b"F", b"one"), (b"P", b"tw"), (b"F", b"o \xff"), (b"F", b"")]
+    )
+
+    assert crilog.last(log) == "one\ntwo \ufffd\n\n"
+    assert crilog.last(b"") == ""
+
+
+def test_the_end_of_a_long_log() -> None:
+    """As many lines and bytes as a kubelet takes."""
+    head = b"2026-11-22T23:20:05.123456789Z stderr F "
+    lines = b"".join(head + b"line %d\n" % number for number in range(100))
+
+    assert crilog.last(lines).splitlines() == [f"line {number}" for number in range(20, 100)]
+    assert crilog.last(head + b"x" * 5000 + b"\n") == "x" * 2047 + "\n"

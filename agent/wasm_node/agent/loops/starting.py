@@ -70,6 +70,7 @@ class Starter:
             stop_grace_s=None if http else pods.stop_grace(pod, wanted),
             http=http,
             grants=grants.grants(pod, wanted, serves=http is not None),
+            message_from_log=wanted.message_from_log,
         )
         return await self._containers.start(spec)
 

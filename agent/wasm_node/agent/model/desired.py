@@ -126,6 +126,7 @@ class DesiredContainer:
     sidecar: bool = False
     mounts: tuple[VolumeMount, ...] = ()
     lifecycle: hooks.Hooks = hooks.NONE
+    message_from_log: bool = False
 
     def tcp_ports(self) -> tuple[int, ...]:
         """Return the numbers of its TCP ports, in order, each once."""

@@ -270,8 +270,10 @@ CONTAINER: Mapping[str, Fate] = {
     **_probe("startupProbe"),
     "stdin": _refused(_LATER),
     "stdinOnce": _refused(_LATER),
-    "terminationMessagePath": _meaningless("the message tells the ending in words instead"),
-    "terminationMessagePolicy": _meaningless("the message tells the ending in words instead"),
+    "terminationMessagePath": _meaningless(
+        "the message tells the ending in words; no file is read for it"
+    ),
+    "terminationMessagePolicy": _honoured("FallbackToLogsOnError: the end of the log as well"),
     "tty": _refused(_LATER),
     "volumeDevices": _refused(_LATER),
     "volumeMounts": _INSIDE,

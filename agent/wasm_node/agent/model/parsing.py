@@ -152,6 +152,7 @@ def _container(
         ports=read.ports,
         probes=probe.of(read),
         lifecycle=hooks.of(read),
+        message_from_log=read.termination_message_policy == "FallbackToLogsOnError",
         mounts=tuple(
             desired.VolumeMount(each.name, each.mount_path, each.read_only)
             for each in read.volume_mounts
