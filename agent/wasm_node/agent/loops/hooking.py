@@ -1,9 +1,13 @@
 """Carrying out hooks of containers: what a sleep and an httpGet come to."""
 
+import math
+
 from wasm_node.agent import interfaces
 from wasm_node.agent.loops import probe as probing
 from wasm_node.agent.model import actions, desired, hooks, probe
 from wasm_node.protocol import records
+
+_LONGEST_CALL_S = 600.0
 
 
 class Caller:
@@ -25,7 +29,7 @@ class Caller:
         attempt: records.AttemptId,
         hook: hooks.Hook,
         *,
-        within_s: float,
+        within_s: float = math.inf,
     ) -> str:
         """Carry one out; return why it failed, or nothing."""
         if isinstance(hook, hooks.Sleep):
@@ -38,7 +42,7 @@ class Caller:
             if hook.host
             else self._endpoints(pod, attempt, hook.port)
         )
-        outcome = await self._prober.call(hook, at, within_s=within_s)
+        outcome = await self._prober.call(hook, at, within_s=min(within_s, _LONGEST_CALL_S))
         return "" if isinstance(outcome, probe.Passed) else outcome.why
 
 

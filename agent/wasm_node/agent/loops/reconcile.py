@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 _PARALLEL = 32
 _RETRY_S = 2.0
-_HOOK_S = 600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,7 +232,7 @@ class Reconciler:
     ) -> None:
         """Carry out a postStart hook; until then it counts as not begun."""
         try:
-            why = await self._hands.caller.call(pod, attempt, hook, within_s=_HOOK_S)
+            why = await self._hands.caller.call(pod, attempt, hook)
         except Exception as error:  # as above
             log.exception("Pod %s: a postStart hook", pod.ref)
             why = repr(error)
