@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 from wasm_node.agent import errors, interfaces
 from wasm_node.agent.asynckit import keyed
-from wasm_node.agent.model import ids, observed
-from wasm_node.agent.plan import probes
+from wasm_node.agent.model import ids
+from wasm_node.agent.plan import order, probes
 from wasm_node.agent.stores import pods
 from wasm_node.protocol import records
 
@@ -57,11 +57,9 @@ class Accepting:
         wanted, seen = self._wanted.get(uid), self._seen.get(uid)
         if wanted is None or seen is None:
             return {}
-        known = ((each, seen.container(each.name)) for each in wanted.all_containers)
         return {
-            container.current.id: probes.is_ready(each, container, wanted.status)
-            for each, container in known
-            if isinstance(container.current, observed.Running)
+            now.id: probes.is_ready(each, seen.container(each.name), wanted.status)
+            for each, now in order.running(wanted, seen)
         }
 
     async def _tell(self, uid: ids.PodUid) -> None:

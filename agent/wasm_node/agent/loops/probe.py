@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 from wasm_node.agent import interfaces
 from wasm_node.agent.model import desired, ids, observed, probe
-from wasm_node.agent.plan import probes
+from wasm_node.agent.plan import order, probes
 from wasm_node.agent.stores import pods
 from wasm_node.protocol import records
 
@@ -132,11 +132,9 @@ class Probing:
         wanted, seen = self._wanted.get(uid), self._seen.get(uid)
         if wanted is None or seen is None:
             return
-        for container in wanted.all_containers:
-            known = seen.container(container.name)
-            if container.probes and isinstance(known.current, observed.Running):
-                for each in probes.due(wanted, container, known):
-                    yield known.current, each
+        for container, now in order.running(wanted, seen):
+            for each in probes.due(wanted, container, seen.container(container.name)):
+                yield now, each
 
     def _first_due(self, wanted: probe.Probe, running: observed.Running) -> float:
         now = self._clock.now()

@@ -9,7 +9,8 @@ import asyncio
 import logging
 
 from wasm_node.agent import errors, interfaces
-from wasm_node.agent.model import ids, observed, traffic
+from wasm_node.agent.model import ids, traffic
+from wasm_node.agent.plan import order
 from wasm_node.agent.stores import pods
 from wasm_node.protocol import records
 
@@ -38,8 +39,7 @@ async def scrape(
     async with asyncio.TaskGroup() as group:
         for pod in wanted:
             known = seen.get(pod.ref.uid)
-            for each in pod.all_containers:
-                now = known.container(each.name).current if known else None
-                if each.tcp_ports() and isinstance(now, observed.Running):
+            for each, now in order.running(pod, known) if known else ():
+                if each.tcp_ports():
                     group.create_task(ask(pod.ref, now.id))
     return found

@@ -85,6 +85,16 @@ def _has_failed(wanted: desired.DesiredContainer, seen: observed.ObservedPod) ->
     return not restarts.wants_restart(wanted, current)
 
 
+def running(
+    pod: desired.DesiredPod, seen: observed.ObservedPod
+) -> Iterator[tuple[desired.DesiredContainer, observed.Running]]:
+    """Yield the containers that run, as `kubectl` lists them."""
+    for each in pod.all_containers:
+        current = seen.container(each.name).current
+        if isinstance(current, observed.Running):
+            yield each, current
+
+
 def to_stop(
     pod: desired.DesiredPod, seen: observed.ObservedPod
 ) -> list[tuple[str, observed.Running]]:
