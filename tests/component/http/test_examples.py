@@ -44,6 +44,7 @@ async def test_text(runtime: running.RunningRuntime) -> None:
     assert said == "Hello from WebAssembly: each request has an instance of its own.\n"
 
 
+@pytest.mark.long
 async def test_python(runtime: running.RunningRuntime) -> None:
     """A JSON API in Python."""
     async with serving.worker(runtime, program=guests.path("python-json")) as worker:
@@ -72,6 +73,7 @@ async def upstream() -> AsyncIterator[str]:
     await runner.cleanup()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("granted", "status", "wanted"),
     [(True, 200, {"price": 42}), (False, 502, None)],
