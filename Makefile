@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help venv engine engine-check demo test test-all e2e-kind lint format cluster-up cluster-down bench docs manifests image sbom lock wheel release-check clean
+.PHONY: help venv engine engine-check demo test test-all e2e-kind lint format cluster-up cluster-down bench mutants docs manifests image sbom lock wheel release-check clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -58,6 +58,9 @@ cluster-up: engine  ## a real control plane, a registry and one wasm node; TIER=
 
 cluster-down: venv  ## end it without a trace
 	@$(BIN)/python -m e2e.cluster down
+
+mutants: venv  ## small faults in plan/ that no test notices; a quarter of an hour
+	$(BIN)/python -m tests.mutation.mutants
 
 bench: engine  ## side by side with kwok and wasmtime serve; writes docs/benchmarks.md
 	$(BIN)/python -m e2e.bench

@@ -1,0 +1,74 @@
+"""Who is next in a pod, where golden cases have one container each."""
+
+from wasm_node.agent.model import actions, desired, observed, parsing
+from wasm_node.agent.plan import order, pods
+from wasm_node.protocol import records
+
+NOW = 1_800_000_000.0
+SIDECAR = {"name": "side", "image": "x", "restartPolicy": "Always"}
+
+
+def _pod(**spec: object) -> desired.DesiredPod:
+    containers = [{"name": "a", "image": "x"}, {"name": "b", "image": "x"}]
+    return parsing.pod(
+        {"metadata": {"name": "p", "uid": "u"}, "spec": {"containers": containers, **spec}}
+    )
+
+
+def _running(name: str) -> observed.ObservedContainer:
+    return observed.ObservedContainer(observed.Running(records.AttemptId("u", name, 0), 7, NOW - 5))
+
+
+def _ended(name: str, code: int) -> observed.ObservedContainer:
+    how = records.ExitRecord(code, records.EndedBy.ITSELF, "", "", 1, 2)
+    return observed.ObservedContainer(observed.Ended(records.AttemptId("u", name, 0), how))
+
+
+def _seen(**containers: observed.ObservedContainer) -> observed.ObservedPod:
+    return observed.ObservedPod(NOW - 60, containers)
+
+
+def test_a_pod_has_begun_with_its_first_container() -> None:
+    """However many are still on their way."""
+    assert order.has_begun(_pod(), _seen(a=_running("a")))
+    assert not order.has_begun(_pod(), _seen())
+
+
+def test_init_containers_that_are_behind_are_not_begun_again() -> None:
+    """After a crash in between it goes on with the last that has begun."""
+    inits = [{"name": each, "image": "x"} for each in ("one", "two", "three")]
+    pod = _pod(initContainers=inits, restartPolicy="OnFailure")
+    seen = _seen(one=_ended("one", 1), two=_ended("two", 1))
+
+    assert [each.name for each in order.to_keep_up(pod, seen)] == ["two"]
+
+
+def test_no_grace_is_none_for_sidecars() -> None:
+    """A deletion by force leaves not even the last two seconds."""
+    pod = _pod(initContainers=[SIDECAR]).ending(0.0)
+
+    assert order.grace_s(pod, "side", now=NOW) == 0.0
+
+
+def test_a_deadline_ends_the_pod_to_the_second() -> None:
+    """At that moment, not after it."""
+    pod = _pod(activeDeadlineSeconds=60)
+    planned = pods.plan(pod, _seen(a=_running("a"), b=_running("b")), now=NOW)
+
+    assert [type(each) for each in planned] == [actions.StopContainer] * 2
+
+
+def test_a_back_off_is_a_warning() -> None:
+    """With the container that it is about."""
+    pod = _pod(restartPolicy="Always")
+    how = records.ExitRecord(
+        1, records.EndedBy.ITSELF, "", "", int(1e9 * (NOW - 1)), int(NOW * 1e9)
+    )
+    crashed = observed.ObservedContainer(
+        observed.Ended(records.AttemptId("u", "a", 0), how), backoff_s=10.0
+    )
+    (look,) = pods.plan(pod, _seen(a=crashed, b=_running("b")), now=NOW)
+
+    assert isinstance(look, actions.LookAgain)
+    assert look.event is not None
+    assert (look.at, look.event.warning, look.event.container) == (NOW + 10.0, True, "a")

@@ -1,0 +1,56 @@
+"""Waits before the next try, to the second."""
+
+import pytest
+
+from wasm_node.agent.model import desired, observed, parsing
+from wasm_node.agent.plan import restarts
+from wasm_node.protocol import records
+
+NOW = 1_800_000_000.0
+
+
+def _wanted() -> desired.DesiredContainer:
+    spec = {"containers": [{"name": "main", "image": "x"}], "restartPolicy": "Always"}
+    return parsing.pod({"metadata": {"name": "p", "uid": "u"}, "spec": spec}).container("main")
+
+
+def _ended(ran_s: float) -> observed.Ended:
+    began, over = int((NOW - ran_s) * 1e9), int(NOW * 1e9)
+    how = records.ExitRecord(1, records.EndedBy.ITSELF, "Error", "", began, over)
+    return observed.Ended(records.AttemptId("u", "main", 3), how)
+
+
+def test_failures_to_begin_are_tried_ever_later() -> None:
+    """Ten seconds, doubled each time, five minutes at most."""
+    seen, waits = observed.ObservedContainer(), []
+    for failures in range(1, 8):
+        seen = restarts.failed(seen, "ErrImagePull", "why", now=NOW)
+        assert seen.failing is not None
+        assert (seen.failing.reason, seen.failing.failures) == ("ErrImagePull", failures)
+        waits.append(seen.failing.retry_at - NOW)
+
+    assert waits == [10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0]
+
+
+@pytest.mark.parametrize(
+    ("ran_s", "at", "backoff_s"), [(600.0, NOW + 40.0, 80.0), (601.0, 0.0, 10.0)]
+)
+def test_ten_minutes_begin_the_series_anew(ran_s: float, at: float, backoff_s: float) -> None:
+    """What ran for longer is started at once; ten minutes are not longer."""
+    seen = observed.ObservedContainer(current=_ended(ran_s), backoff_s=40.0)
+
+    assert restarts.next_start(_wanted(), seen) == restarts.Start(4, at, backoff_s)
+
+
+def test_the_first_restart_is_at_once() -> None:
+    """The one after it waits ten seconds."""
+    seen = observed.ObservedContainer(current=_ended(5.0))
+
+    assert restarts.next_start(_wanted(), seen) == restarts.Start(4, 0.0, 10.0)
+
+
+def test_the_first_attempt() -> None:
+    """It has no number before it, and nothing to wait for."""
+    assert restarts.next_start(_wanted(), observed.ObservedContainer()) == restarts.Start(
+        0, 0.0, 0.0
+    )
