@@ -35,13 +35,9 @@ class Caller:
         if isinstance(hook, hooks.Sleep):
             await self._clock.sleep(min(hook.seconds, within_s))
             return ""
-        if isinstance(hook.port, str):
+        at = probe.endpoint(hook, lambda port: self._endpoints(pod, attempt, port))
+        if at is None:
             return f'port "{hook.port}" not found'
-        at = (
-            probe.Endpoint(hook.host, hook.port)
-            if hook.host
-            else self._endpoints(pod, attempt, hook.port)
-        )
         outcome = await self._prober.call(hook, at, within_s=min(within_s, _LONGEST_CALL_S))
         return "" if isinstance(outcome, probe.Passed) else outcome.why
 

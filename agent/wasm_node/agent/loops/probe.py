@@ -161,14 +161,12 @@ class Probing:
 
     async def _outcome(self, planned: _Planned) -> probe.Outcome:
         check = planned.probe.check
-        if isinstance(check.port, str):
-            return probe.Unclear(f'port "{check.port}" not found')
-        if check.host:
-            return await self._prober.probe(planned.probe, probe.Endpoint(check.host, check.port))
         pod = self._wanted.get(planned.uid)
         if pod is None:
             return probe.Unclear("the pod is gone")
-        at = self._endpoints(pod, planned.attempt, check.port)
+        at = probe.endpoint(check, lambda port: self._endpoints(pod, planned.attempt, port))
+        if at is None:
+            return probe.Unclear(f'port "{check.port}" not found')
         return await self._prober.probe(planned.probe, at)
 
     def _take(self, planned: _Planned, outcome: probe.Outcome) -> None:

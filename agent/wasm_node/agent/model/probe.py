@@ -8,6 +8,7 @@ are due and what their results mean, `loops.probe` has them carried out by a
 
 import dataclasses
 import enum
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -102,6 +103,17 @@ class Endpoint:
     host: str
     port: int
     socket: Path | None = None
+
+
+def endpoint(check: Check, own: Callable[[int], Endpoint]) -> Endpoint | None:
+    """
+    Return where a check goes; None: no port of the container has that name.
+
+    `own` says where a port of the container itself is.
+    """
+    if isinstance(check.port, str):
+        return None
+    return Endpoint(check.host, check.port) if check.host else own(check.port)
 
 
 @dataclasses.dataclass(frozen=True)
