@@ -150,3 +150,16 @@ async def _until_ended(
                 yield fact
                 if isinstance(fact, observed.Ended):
                     return
+
+
+@pytest.mark.long  # it compiles Python once more
+async def test_without_the_native_engine_there_is_none() -> None:
+    """With wasmtime's Python binding guests reach nobody and hear nobody."""
+    with running.runtime(engine="wasmtime-py") as runtime:
+        async with _echo() as port:
+            asked = [("connect", LOOPBACK, port), ("send", LOOPBACK, port), ("listen", port)]
+            said = [await _says(runtime, None, *words) for words in asked]
+        looked_up = await _says(runtime, None, "resolve", "localhost")
+
+    assert said == [DENIED] * 3
+    assert looked_up.startswith("gaierror")
