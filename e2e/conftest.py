@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from e2e import documents, namespaces, watching
+from e2e import health as healthy
 from e2e import images as oci
 from e2e.cluster import ControlPlane, Guard, Registry, WasmNode, binaries
 from tests.component.http import programs
@@ -125,6 +126,13 @@ def cgi(registry: Registry) -> str:
     """Give the reference of a module that serves by CGI."""
     module = programs.module().read_bytes()
     return oci.push_artifact(registry.address, "guests/cgi", module).reference
+
+
+@pytest.fixture
+def health() -> Iterator[healthy.Health]:
+    """Give a server that is healthy until told otherwise."""
+    with healthy.running() as made:
+        yield made
 
 
 @pytest.fixture

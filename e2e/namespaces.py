@@ -74,6 +74,11 @@ class Namespace:
         """Read a pod's log through the API server, without kubectl."""
         return str(self.get(f"pods/{pod}/log?{urlencode(query)}"))
 
+    def events(self, reason: str) -> list[str]:
+        """List the messages of the events that have this reason."""
+        found = self.get(f"events?fieldSelector=reason={reason}")["items"]
+        return [str(each["message"]) for each in found]
+
     def history(self, pod: str) -> list[watching.Seen]:
         """List what the watcher has seen of a pod."""
         return self.bed.watcher.history(self.name, pod)

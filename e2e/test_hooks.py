@@ -1,26 +1,19 @@
 """Hooks of containers: what is done after their start and before their end."""
 
-import contextlib
-import http.server
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from e2e import pods
 from e2e.cluster import wait_until
+from e2e.health import Health
 from e2e.namespaces import Namespace
 
 Images = Callable[[str], str]
 
 _FOR_EVER = ("sleep", "100000000")
-
-
-def _events(namespace: Namespace, reason: str) -> list[str]:
-    found = namespace.get(f"events?fieldSelector=reason={reason}")["items"]
-    return [each["message"] for each in found]
 
 
 def _pod(images: Images, lifecycle: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -41,7 +34,7 @@ def test_a_sleep_before_the_end(namespace: Namespace, images: Images) -> None:
 
     assert took >= 3
     assert ended["exitCode"] == 143
-    assert _events(namespace, "Killing") == ["Stopping container main"]
+    assert namespace.events("Killing") == ["Stopping container main"]
 
 
 def test_a_deletion_may_be_hastened(namespace: Namespace, images: Images) -> None:
@@ -67,40 +60,18 @@ def test_a_hook_asks_the_container(namespace: Namespace, web: str, port: int) ->
     assert namespace.log("hooked") == "one line\n"
 
 
-@contextlib.contextmanager
-def _asked() -> Iterator[tuple[int, list[tuple[str, str]]]]:
-    """Refuse all that is asked; give the port, and who asked for what."""
-    asked: list[tuple[str, str]] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append((self.path, self.headers["User-Agent"]))
-            self.send_error(500)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.server_port, asked
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def test_a_hook_asks_others(namespace: Namespace, images: Images) -> None:
+def test_a_hook_asks_others(namespace: Namespace, images: Images, health: Health) -> None:
     """Before the end and once; an error is an answer, too."""
-    with _asked() as (port, asked):
-        ask = {"httpGet": {"path": "/bye", "port": port, "host": "127.0.0.1"}}
-        namespace.apply(_pod(images, {"preStop": ask}))
-        namespace.wait_running("hooked")
-        before = list(asked)
-        namespace.kubectl("delete", "pod", "hooked")
+    health.status = 500
+    ask = {"httpGet": {"path": "/bye", "port": health.port, "host": "127.0.0.1"}}
+    namespace.apply(_pod(images, {"preStop": ask}))
+    namespace.wait_running("hooked")
+    before = list(health.asked)
+    namespace.kubectl("delete", "pod", "hooked")
+    asked = [(path, headers["User-Agent"]) for path, headers in health.asked]
 
     assert (before, asked) == ([], [("/bye", "kube-lifecycle/1.37")])
-    assert _events(namespace, "FailedPreStopHook") == []
+    assert namespace.events("FailedPreStopHook") == []
 
 
 def test_until_its_hook_is_done_it_has_not_begun(namespace: Namespace, images: Images) -> None:
@@ -121,8 +92,8 @@ def test_a_start_whose_hook_fails_is_ended(namespace: Namespace, images: Images)
     namespace.wait(
         "hooked", "another attempt", lambda seen: pods.status(seen.pod).get("restartCount")
     )
-    failed = wait_until(lambda: _events(namespace, "FailedPostStartHook"), "its event", within_s=30)
-    killed = wait_until(lambda: _events(namespace, "Killing"), "its event", within_s=30)
+    failed = wait_until(lambda: namespace.events("FailedPostStartHook"), "its event", within_s=30)
+    killed = wait_until(lambda: namespace.events("Killing"), "its event", within_s=30)
 
     assert (failed[0], killed[0]) == ("PostStartHook failed", "FailedPostStartHook")
 

