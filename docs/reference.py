@@ -86,6 +86,7 @@ def pod_spec_page() -> str:
             _POD_SPEC,
             *_fates("spec", fields.POD),
             *_fates("spec.containers[]`, `spec.initContainers[]", fields.CONTAINER),
+            *_fates("spec.ephemeralContainers[]", fields.EPHEMERAL),
         ]
     )
 

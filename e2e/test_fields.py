@@ -19,7 +19,12 @@ def schemas(plane: ControlPlane) -> Schemas:
 
 
 @pytest.mark.parametrize(
-    ("kind", "rows"), [("PodSpec", fields.POD), ("Container", fields.CONTAINER)]
+    ("kind", "rows"),
+    [
+        ("PodSpec", fields.POD),
+        ("Container", fields.CONTAINER),
+        ("EphemeralContainer", fields.EPHEMERAL),
+    ],
 )
 def test_each_field_has_one_row(
     schemas: Schemas, kind: str, rows: Mapping[str, fields.Fate]

@@ -124,7 +124,8 @@ def _status(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> dict[str,
     messages = {each["type"]: each.get("message") for each in plain["conditions"]}
     containers = {each["name"]: each for each in plain["containerStatuses"]}
     inits = {each["name"]: each for each in plain.get("initContainerStatuses", ())}
-    by_name = {"containers": containers, "inits": inits}
+    extra = {each["name"]: each for each in plain.get("ephemeralContainerStatuses", ())}
+    by_name = {"containers": containers, "inits": inits, "ephemeral": extra}
     return {**plain, **by_name, "conditions": conditions, "messages": messages}
 
 

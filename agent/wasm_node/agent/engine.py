@@ -173,8 +173,13 @@ class PodEngine:
     def field(self, uid: ids.PodUid, container: str) -> str:
         """Name the list of a pod's spec in which a container stands."""
         wanted = self._wanted.get(uid)
-        inits = wanted.init_containers if wanted else ()
-        return "initContainers" if container in {each.name for each in inits} else "containers"
+        for name, listed in (
+            ("initContainers", wanted.init_containers if wanted else ()),
+            ("ephemeralContainers", wanted.ephemeral_containers if wanted else ()),
+        ):
+            if any(each.name == container for each in listed):
+                return name
+        return "containers"
 
     def pods(self) -> Mapping[str, float]:
         """Return how many pods are bound to this node, by no label."""
@@ -207,7 +212,11 @@ class PodEngine:
                 now = self._outside.clock.now()
                 seen = seen or observed.ObservedPod(started_at=now)
                 made = status_plan.status(wanted, seen, self._addresses(), previous=(), now=now)
-                told = (*made.init_container_statuses, *made.container_statuses)
+                told = (
+                    *made.init_container_statuses,
+                    *made.container_statuses,
+                    *made.ephemeral_container_statuses,
+                )
                 return pod_logs.Reported(wanted.ref, told)
         return None
 

@@ -331,3 +331,49 @@ async def test_a_failed_liveness_probe_is_a_restart(bed: Bed) -> None:
     assert (attempt(), 2.0) == bed.containers.stops[0]
     assert ["Unhealthy", "Killing"] == bed.events.reasons()[3:5]
     assert bed.prober.asked[0][1].socket is None  # it is no port of the container's
+
+
+def _debugged(*extra: dict[str, Any], **spec: Any) -> desired.DesiredPod:
+    return pod(restartPolicy="Always", ephemeralContainers=list(extra), **spec)
+
+
+def _ephemeral(bed: Bed, name: str) -> dict[str, Any]:
+    status = bed.pods.status(ids.pod_uid("uid-p")) or {}
+    found = status.get("ephemeralContainerStatuses", ())
+    return next((dict(each) for each in found if each["name"] == name), {})
+
+
+async def test_an_ephemeral_container_is_one_more(bed: Bed) -> None:
+    """Added to a pod that runs, it runs once; nothing else changes."""
+    bed.apply(pod(restartPolicy="Always"))
+    debugger = records.AttemptId("uid-p", "debugger", 0)
+    async with bed.running() as made:
+        await bed.until(lambda: bed.container().get("ready"))
+        bed.apply(_debugged({"name": "debugger", "image": "hello:1"}))
+        await bed.until(lambda: "running" in _ephemeral(bed, "debugger").get("state", {}))
+        bed.containers.end(debugger, 4)
+        await bed.until(lambda: "terminated" in _ephemeral(bed, "debugger").get("state", {}))
+        told = made.look_up("default", "p")
+        assert told is not None
+        assert made.field(ids.pod_uid("uid-p"), "debugger") == "ephemeralContainers"
+        assert "debugger" in {each.name for each in told.containers}
+
+    assert _ephemeral(bed, "debugger")["state"]["terminated"]["exitCode"] == 4
+    assert [attempt(), debugger] == [each.id for each in bed.containers.specs]
+    assert bed.containers.specs[1].stop_grace_s == 0.0
+    assert bed.container()["ready"]
+
+
+async def test_an_ephemeral_container_that_cannot_run_says_so_once(bed: Bed) -> None:
+    """It waits alone: its pod goes on, and its event is not said again."""
+    bed.apply(_debugged({"name": "debugger", "image": "hello:1", "tty": True}))
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("ready"))
+        bed.containers.end(attempt(), 1)
+        await bed.until(lambda: bed.container().get("restartCount") == 1)
+
+    refused = [event for _, event in bed.events.emitted if event.reason == "UnsupportedPodSpec"]
+    waiting = _ephemeral(bed, "debugger")["state"]["waiting"]
+    assert waiting["reason"] == "UnsupportedPodSpec"
+    assert [("debugger", waiting["message"])] == [(x.container, x.message) for x in refused]
+    assert "spec.ephemeralContainers[debugger].tty: " in waiting["message"]

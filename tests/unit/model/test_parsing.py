@@ -147,6 +147,6 @@ def test_a_bad_quantity_is_refused() -> None:
 
 def test_every_refusal_says_what_to_do() -> None:
     """The text that a user reads never ends at the bare fact."""
-    rows = [*fields.POD.items(), *fields.CONTAINER.items()]
+    rows = [*fields.POD.items(), *fields.CONTAINER.items(), *fields.EPHEMERAL.items()]
 
     assert [] == [path for path, fate in rows if fate.kind is fields.Kind.REFUSED and not fate.note]

@@ -47,6 +47,11 @@ def read(path: Path) -> Manifests:
         if not meta.get("name"):
             raise _bad(path, number, f"{kind or 'object'} has no metadata.name")
         if kind == "Pod":
+            if document.get("spec", {}).get("ephemeralContainers"):
+                raise _bad(
+                    path, number, "spec.ephemeralContainers are for pods that run already, on a "
+                    "cluster: make them containers"
+                )  # fmt: skip
             _anchor(document, path.parent)
             pods.append(_pod(document, path, number))
         elif kind in ("ConfigMap", "Secret"):

@@ -61,6 +61,8 @@ class Reconciler:
         self._most_backoff_s = most_backoff_s
         self._clock = clock
         self._fetches: dict[tuple[ids.PodUid, str], asyncio.Task[None]] = {}
+        self._refused: dict[ids.PodUid, frozenset[actions.Event]] = {}
+        """What has been told of each pod that cannot run as written."""
         self._workers = keyed.KeyedWorkers(self._reconcile, limit=_PARALLEL)
 
     async def run(self) -> None:
@@ -101,10 +103,11 @@ class Reconciler:
         if seen.forgotten:
             if wanted.gone:
                 self._hands.ender.drop(uid)
+            self._refused.pop(uid, None)
             return
         if wanted.deleting or wanted.finished:
             self._cancel_fetches(uid)
-        elif wanted.refusals:
+        else:
             self._tell_refused(wanted)
         try:
             planned = planning.plan(
@@ -158,8 +161,19 @@ class Reconciler:
         self._hands.events.emit(pod.ref, event)
 
     def _tell_refused(self, pod: desired.DesiredPod) -> None:
-        said = "; ".join(str(each) for each in pod.refusals)
-        self._emit(pod, actions.Event("UnsupportedPodSpec", said, warning=True))
+        """Tell of each refusal once, however often the pod is looked at."""
+        refused = {each.name: each.refusals for each in pod.ephemeral_containers}
+        events = frozenset(
+            actions.Event("UnsupportedPodSpec", desired.listed(why), warning=True, container=name)
+            for name, why in {"": pod.refusals, **refused}.items()
+            if why
+        )
+        for event in events - self._refused.get(pod.ref.uid, frozenset()):
+            self._emit(pod, event)
+        if events:
+            self._refused[pod.ref.uid] = events
+        else:
+            self._refused.pop(pod.ref.uid, None)
 
     def _fetch(self, pod: desired.DesiredPod, wanted: desired.DesiredContainer) -> None:
         key = (pod.ref.uid, wanted.name)

@@ -7,6 +7,7 @@ as written is a DesiredPod too, with `refusals`: it waits, and says why.
 
 import dataclasses
 import enum
+from collections.abc import Iterable
 from typing import Self, TypeAlias
 
 from wasm_node.agent.model import grants, hooks, ids, manifest, probe, requests, serving
@@ -107,6 +108,8 @@ class DesiredContainer:
     One container; limits are None where none is set.
 
     A sidecar is an init container that runs on beside the others (KEP-753).
+    `refusals` are of an ephemeral container, which waits with them alone; those
+    of the others are the pod's.
     """
 
     name: str
@@ -127,6 +130,7 @@ class DesiredContainer:
     mounts: tuple[VolumeMount, ...] = ()
     lifecycle: hooks.Hooks = hooks.NONE
     message_from_log: bool = False
+    refusals: tuple["Refusal", ...] = ()
 
     def tcp_ports(self) -> tuple[int, ...]:
         """Return the numbers of its TCP ports, in order, each once."""
@@ -146,6 +150,11 @@ class Refusal:
         return f"{self.path}: {self.why}"
 
 
+def listed(refusals: Iterable[Refusal]) -> str:
+    """Return them as people read them."""
+    return "; ".join(str(each) for each in refusals)
+
+
 @dataclasses.dataclass(frozen=True)
 class DesiredPod:
     """
@@ -156,6 +165,8 @@ class DesiredPod:
         generation: `metadata.generation`.
         containers: in the order of the manifest.
         init_containers: in the order in which they are started.
+        ephemeral_containers: added while it runs, to look into it; they begin
+            at any time, once each, and nothing depends on them.
         restart_policy: the pod's; containers carry their own resolved one.
         deleting: `metadata.deletionTimestamp` is set.
         grace_s: seconds between the request to end and the kill.
@@ -192,13 +203,14 @@ class DesiredPod:
     asks: requests.Requests = requests.NOTHING
     gone: bool = False
     init_containers: tuple[DesiredContainer, ...] = ()
+    ephemeral_containers: tuple[DesiredContainer, ...] = ()
     kill_at: float | None = None
     deadline_s: float | None = None
 
     @property
     def all_containers(self) -> tuple[DesiredContainer, ...]:
         """Init containers first, as `kubectl` lists them."""
-        return self.init_containers + self.containers
+        return self.init_containers + self.containers + self.ephemeral_containers
 
     @property
     def sidecars(self) -> tuple[DesiredContainer, ...]:

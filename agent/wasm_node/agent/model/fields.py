@@ -157,7 +157,7 @@ POD: Mapping[str, Fate] = {
     "dnsConfig": _RESOLVER,
     "dnsPolicy": _RESOLVER,
     "enableServiceLinks": _meaningless("no variables of Services are set: find them by name"),
-    "ephemeralContainers": _refused(_LATER),
+    "ephemeralContainers": _INSIDE,
     "evictionResponders": _CONTROL_PLANE,
     "hostAliases": _RESOLVER,
     "hostIPC": _refused(_HOST),
@@ -290,13 +290,62 @@ CONTAINER: Mapping[str, Fate] = {
 """Keyed by path below `spec.containers[]` and `spec.initContainers[]`."""
 
 
-CONTAINER_LISTS = ("initContainers", "containers")
+_NOT_OF_EPHEMERAL = (
+    "lifecycle",
+    "livenessProbe",
+    "ports",
+    "readinessProbe",
+    "resizePolicy",
+    "resources",
+    "restartPolicy",
+    "restartPolicyRules",
+    "startupProbe",
+)
+"""Fields that the API server allows in no ephemeral container."""
+
+_NO_ATTACH = (
+    "nothing can be attached to a container by this version: use `kubectl debug --attach=false` "
+    "without -i and -t, and read what it says with `kubectl logs`"
+)
+
+EPHEMERAL: Mapping[str, Fate] = {
+    **{
+        path: fate
+        for path, fate in CONTAINER.items()
+        if path.partition(".")[0] not in _NOT_OF_EPHEMERAL
+    },
+    **{
+        each: _meaningless("the API server lets no ephemeral container have it")
+        for each in _NOT_OF_EPHEMERAL
+    },
+    "stdin": _refused(_NO_ATTACH),
+    "stdinOnce": _refused(_NO_ATTACH),
+    "targetContainerName": _meaningless(
+        "a guest sees no processes, so it shares none: it has the pod's volumes, user and grants"
+    ),
+    "tty": _refused(_NO_ATTACH),
+}
+"""Keyed by path below `spec.ephemeralContainers[]`."""
+
+
+CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
 """Fields of a PodSpec that list containers."""
 
 
 def refusals(spec: Mapping[str, Any]) -> tuple[desired.Refusal, ...]:
-    """List the set fields of a decoded PodSpec that forbid a start."""
+    """
+    List the set fields of a decoded PodSpec that forbid a start.
+
+    NB: those of ephemeral containers forbid no more than their own: what is
+    added to a pod that runs must not end it.
+    """
     return tuple(_below(spec, POD, "spec", ""))
+
+
+def ephemeral_refusals(container: Mapping[str, Any]) -> tuple[desired.Refusal, ...]:
+    """List the set fields that forbid an ephemeral container's start."""
+    shown = f"spec.ephemeralContainers[{container['name']}]"
+    return tuple(_below(container, EPHEMERAL, shown, ""))
 
 
 def _below(
@@ -308,6 +357,8 @@ def _below(
             continue  # newer than this version's schema: the API server may default it; or not set
         if fate.kind is Kind.REFUSED and not _asks_nothing(inner, fate):
             yield desired.Refusal(f"{shown}.{key}", fate.note)
+        elif key == "ephemeralContainers":
+            continue
         elif fate.kind is Kind.INSIDE and key in CONTAINER_LISTS:
             for each in inner:
                 yield from _below(each, CONTAINER, f"{shown}.{key}[{each['name']}]", "")

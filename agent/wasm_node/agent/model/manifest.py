@@ -185,6 +185,12 @@ class Container(_Part, frozen=True):
     termination_message_policy: str = ""
 
 
+class EphemeralContainer(Container, frozen=True):
+    """One of `spec.ephemeralContainers`: what `kubectl debug` adds."""
+
+    target_container_name: str = ""
+
+
 class Volume(_Part, frozen=True):
     """One of `spec.volumes`; its kind is looked at by `fields`."""
 
@@ -203,6 +209,7 @@ class PodSpec(_Part, frozen=True):
     containers: tuple[Container, ...]
     node_name: str = ""
     init_containers: tuple[Container, ...] = ()
+    ephemeral_containers: tuple[EphemeralContainer, ...] = ()
     volumes: tuple[Volume, ...] = ()
     restart_policy: str = "Always"
     active_deadline_seconds: int | None = None

@@ -57,6 +57,12 @@ def _pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
         generation=meta.generation,
         containers=tuple(_container(each, restart) for each in spec.containers),
         init_containers=tuple(_init_container(each, restart) for each in spec.init_containers),
+        ephemeral_containers=tuple(
+            _ephemeral_container(each, told)
+            for each, told in zip(
+                spec.ephemeral_containers, raw["spec"].get("ephemeralContainers") or (), strict=True
+            )
+        ),
         restart_policy=restart,
         deleting=meta.deletion_timestamp is not None,
         grace_s=_grace(meta, spec),
@@ -78,7 +84,7 @@ def _pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
 def _check_volumes(spec: manifest.PodSpec) -> None:
     """As the API server does; manifests from files have not been there."""
     known = {each.name for each in spec.volumes}
-    for each in (*spec.init_containers, *spec.containers):
+    for each in (*spec.init_containers, *spec.containers, *spec.ephemeral_containers):
         for mount in each.volume_mounts:
             if mount.name not in known:
                 raise ValueError(f"container {each.name} mounts {mount.name}: no such volume")
@@ -129,6 +135,14 @@ def _init_container(
         return dataclasses.replace(_container(read, restart), sidecar=True)
     once = restart is not desired.RestartPolicy.ALWAYS
     return _container(read, restart if once else desired.RestartPolicy.ON_FAILURE)
+
+
+def _ephemeral_container(
+    read: manifest.EphemeralContainer, raw: Mapping[str, Any]
+) -> desired.DesiredContainer:
+    """As computePodActions: it is never restarted."""
+    made = _container(read, desired.RestartPolicy.NEVER)
+    return dataclasses.replace(made, refusals=fields.ephemeral_refusals(raw))
 
 
 def _container(

@@ -49,14 +49,14 @@ class State(_Part, frozen=True):
 
 
 class ContainerStatus(_Part, frozen=True, omit_defaults=False):
-    """One of `containerStatuses`."""
+    """One of `containerStatuses`; `started` may be left out."""
 
     name: str
     image: str
     image_id: str = msgspec.field(name="imageID")
     container_id: str = msgspec.field(name="containerID")
     ready: bool
-    started: bool
+    started: bool | msgspec.UnsetType
     restart_count: int
     state: State
     last_state: State
@@ -75,6 +75,7 @@ class PodStatus(_Part, frozen=True):
     conditions: tuple[manifest.Condition, ...]
     container_statuses: tuple[ContainerStatus, ...]
     init_container_statuses: tuple[ContainerStatus, ...] = ()
+    ephemeral_container_statuses: tuple[ContainerStatus, ...] = ()
     observed_generation: int = 0
     start_time: str = ""
     host_ip: str = msgspec.field(name="hostIP", default="")

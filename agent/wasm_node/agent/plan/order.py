@@ -36,6 +36,7 @@ def to_keep_up(
     pod: desired.DesiredPod, seen: observed.ObservedPod
 ) -> Iterator[desired.DesiredContainer]:
     """Yield the containers that should run now, or should be begun."""
+    yield from pod.ephemeral_containers  # whatever the others have come to
     if not has_begun(pod, seen):
         reached = _reached(pod, seen)
         for index, each in enumerate(pod.init_containers):
@@ -102,7 +103,8 @@ def to_stop(
     List those that are to be told to end now, with their names.
 
     Without a grace period there is no order. What a changed manifest no longer
-    names ends with the first.
+    names ends with the first, and so do ephemeral containers, for which no
+    sidecar waits.
     """
     running = {
         name: each.current
@@ -110,8 +112,9 @@ def to_stop(
         if isinstance(each.current, observed.Running)
     }
     sidecars = [each.name for each in pod.sidecars if each.name in running]
-    first = [name for name in running if name not in sidecars]
-    chosen = list(running) if pod.grace_s == 0 else first or sidecars[-1:]
+    extra = [each.name for each in pod.ephemeral_containers if each.name in running]
+    first = [name for name in running if name not in sidecars and name not in extra]
+    chosen = list(running) if pod.grace_s == 0 else extra + (first or sidecars[-1:])
     return [(name, running[name]) for name in chosen]
 
 

@@ -58,9 +58,12 @@ def stop_grace(pod: desired.DesiredPod, wanted: desired.DesiredContainer) -> flo
 
     Wasm has no signals: a guest cannot notice that it should end. One that
     would run for ever (restartPolicy Always) gains nothing by waiting; one
-    that ends by itself may finish its work (docs/architecture.md, Stop).
+    that ends by itself may finish its work (docs/architecture.md, Stop). What
+    was added to look into the pod holds its end up by nothing.
     """
-    return 0.0 if wanted.restart is desired.RestartPolicy.ALWAYS else pod.grace_s
+    if wanted.restart is desired.RestartPolicy.ALWAYS or wanted in pod.ephemeral_containers:
+        return 0.0
+    return pod.grace_s
 
 
 def _keep_up(
@@ -71,6 +74,8 @@ def _keep_up(
     most_backoff_s: float,
 ) -> Iterator[actions.Action]:
     container = seen.container(wanted.name)
+    if wanted.refusals:
+        return
     if isinstance(container.current, observed.Running):
         yield from _keep_healthy(pod, wanted, container, container.current)
     elif start := restarts.next_start(wanted, container, most_backoff_s):

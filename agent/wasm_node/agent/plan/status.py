@@ -10,6 +10,8 @@ time for as long as its status stays the same.
 import dataclasses
 from typing import TypeAlias, assert_never
 
+import msgspec
+
 from wasm_node.agent.model import desired, manifest, observed, podstatus, times
 from wasm_node.agent.plan import order, pods, probes, restarts
 
@@ -38,6 +40,7 @@ def status(
         return _rejected(wanted, seen.rejected)
     containers = tuple(_container(wanted, each, seen, now) for each in wanted.containers)
     inits = tuple(_container(wanted, each, seen, now) for each in wanted.init_containers)
+    extra = tuple(_ephemeral(wanted, each, seen, now) for each in wanted.ephemeral_containers)
     phase = _phase(wanted, seen, now)
     late = phase == "Failed" and _is_late(wanted, seen, now)
     over = phase in ("Succeeded", "Failed")
@@ -47,6 +50,7 @@ def status(
         conditions=_conditions(wanted, seen, inits, containers, phase, previous, now),
         container_statuses=containers,
         init_container_statuses=inits,
+        ephemeral_container_statuses=extra,
         observed_generation=wanted.generation,
         start_time=times.rfc3339(seen.started_at),
         host_ip=addresses.host_ip,
@@ -126,6 +130,17 @@ def _container(
     )
 
 
+def _ephemeral(
+    wanted: desired.DesiredPod,
+    container: desired.DesiredContainer,
+    pod: observed.ObservedPod,
+    now: float,
+) -> podstatus.ContainerStatus:
+    """As UpdatePodStatus, which passes over it: neither ready nor started."""
+    made = _container(wanted, container, pod, now)
+    return msgspec.structs.replace(made, ready=False, started=msgspec.UNSET)
+
+
 def _is_ready(
     wanted: desired.DesiredPod, container: desired.DesiredContainer, pod: observed.ObservedPod
 ) -> bool:
@@ -145,9 +160,9 @@ def _states(
     earlier = _terminated(seen.last) if seen.last else podstatus.State()
     match seen.current:
         case None:
-            return podstatus.State(waiting=_waiting(wanted, seen)), earlier
+            return podstatus.State(waiting=_waiting(wanted, container, seen)), earlier
         case observed.Running() if seen.settles:  # a kubelet has not looked yet, either
-            return podstatus.State(waiting=_waiting(wanted, seen)), earlier
+            return podstatus.State(waiting=_waiting(wanted, container, seen)), earlier
         case observed.Running(started_at=started_at):
             running = podstatus.RunningState(times.rfc3339(started_at))
             return podstatus.State(running=running), earlier
@@ -156,16 +171,19 @@ def _states(
             held = wanted.deleting or wanted.finished or start is None
             if held or (start is not None and start.at <= now and seen.failing is None):
                 return _terminated(ended), earlier
-            return podstatus.State(waiting=_waiting(wanted, seen)), _terminated(ended)
+            waiting = _waiting(wanted, container, seen)
+            return podstatus.State(waiting=waiting), _terminated(ended)
         case never:
             assert_never(never)
 
 
-def _waiting(wanted: desired.DesiredPod, seen: observed.ObservedContainer) -> podstatus.Waiting:
-    if wanted.refusals:
-        return podstatus.Waiting(
-            "UnsupportedPodSpec", "; ".join(str(each) for each in wanted.refusals)
-        )
+def _waiting(
+    wanted: desired.DesiredPod,
+    container: desired.DesiredContainer,
+    seen: observed.ObservedContainer,
+) -> podstatus.Waiting:
+    if refusals := wanted.refusals or container.refusals:
+        return podstatus.Waiting("UnsupportedPodSpec", desired.listed(refusals))
     if seen.failing is not None:
         return podstatus.Waiting(seen.failing.reason, seen.failing.message)
     if isinstance(seen.current, observed.Ended):
