@@ -72,6 +72,8 @@ def _container(name: str, told: dict[str, Any]) -> observed.ObservedContainer:
         verdicts={probe.Kind(kind): passing for kind, passing in told.get("verdicts", {}).items()},
         settling=current.id if current and "settling" in told else None,
         unsettled=told.get("settling") == "failed",
+        made_of=told.get("made_of", {}),
+        replaced=told.get("replaced"),
     )
 
 

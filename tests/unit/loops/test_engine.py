@@ -377,3 +377,88 @@ async def test_an_ephemeral_container_that_cannot_run_says_so_once(bed: Bed) -> 
     assert waiting["reason"] == "UnsupportedPodSpec"
     assert [("debugger", waiting["message"])] == [(x.container, x.message) for x in refused]
     assert "spec.ephemeralContainers[debugger].tty: " in waiting["message"]
+
+
+def _of_image(bed: Bed, name: str, **spec: Any) -> desired.DesiredPod:
+    bed.puller.images[name] = dataclasses.replace(
+        HELLO, reference=name, image_id=f"r/{name}@sha256:2"
+    )
+    return pod(containers=[{"name": "main", "image": name}], **spec)
+
+
+async def test_another_image_is_another_attempt(bed: Bed) -> None:
+    """What runs is ended and begun anew, under any policy, and counted."""
+    bed.apply(pod())
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("ready"))
+        bed.apply(_of_image(bed, "other:1"))
+        await bed.until(lambda: bed.container().get("restartCount") == 1)
+
+    assert ("other:1", "r/other:1@sha256:2") == (
+        bed.container()["image"],
+        bed.container()["imageID"],
+    )
+    killing = [event.message for _, event in bed.events.emitted if event.reason == "Killing"]
+    assert killing == ["Container main definition changed, will be restarted"]
+
+
+async def test_an_image_changed_while_no_agent_ran_is_noticed(bed: Bed) -> None:
+    """By what the attempt was made of; what was not changed is left alone."""
+    bed.apply(pod(), pod("same"))
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("ready") and bed.container("same").get("ready"))
+
+    bed.pods = localpods.LocalPods()
+    bed.apply(_of_image(bed, "other:1"), pod("same"))
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("restartCount") == 1)
+        await bed.until(lambda: bed.container("same").get("ready"))
+
+    assert (0, "hello:1") == (bed.container("same")["restartCount"], bed.container("same")["image"])
+
+
+async def test_what_is_stopped_for_another_image_is_begun_by_the_next_agent(bed: Bed) -> None:
+    """It has ended well by itself under Never, and is begun all the same."""
+    stop = bed.containers.stop
+
+    async def slow(attempt: records.AttemptId, *, grace_s: float) -> None:
+        assert grace_s == 30.0
+
+    bed.containers.stop = slow  # type: ignore[method-assign]  # a guest that uses its grace
+    bed.apply(pod())
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("ready"))
+        bed.apply(_of_image(bed, "other:1"))
+        await bed.until(lambda: "Killing" in bed.events.reasons())
+    bed.containers.end(attempt(), 0)
+    bed.containers.stop = stop  # type: ignore[method-assign]  # as it was
+
+    bed.pods = localpods.LocalPods()
+    bed.apply(_of_image(bed, "other:1"))
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("restartCount") == 1)
+
+    assert bed.container()["lastState"]["terminated"]["exitCode"] == 0
+
+
+async def test_a_wrong_image_that_is_corrected_is_pulled_at_once(bed: Bed) -> None:
+    """Neither its back-off nor a pull under way holds up what is wanted now."""
+    pull = bed.puller.pull
+
+    async def stalls(reference_text: str, **fields: Any) -> image.Image:
+        if reference_text == "stalls:1":
+            await asyncio.get_running_loop().create_future()
+        return await pull(reference_text, **fields)
+
+    bed.puller.pull = stalls  # type: ignore[method-assign]  # a registry that stalls
+    bed.apply(
+        pod(containers=[{"name": "main", "image": "nosuch:1"}]),
+        pod("q", containers=[{"name": "main", "image": "stalls:1"}]),
+    )
+    async with bed.running():
+        await bed.until(lambda: "Failed" in bed.events.reasons())
+        await bed.until(lambda: bed.events.reasons().count("Pulling") == 2)
+        bed.apply(pod(), pod("q"))
+        await bed.until(lambda: bed.container().get("ready") and bed.container("q").get("ready"))
+
+    assert ["hello:1", "hello:1"] == [bed.container(each)["image"] for each in ("p", "q")]

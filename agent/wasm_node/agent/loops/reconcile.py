@@ -11,18 +11,21 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any, assert_never
+from typing import Any, TypeAlias, assert_never
 
 from wasm_node.agent import errors, interfaces
 from wasm_node.agent.asynckit import keyed
 from wasm_node.agent.loops import ending, fetching, hooking, starting, stopping
 from wasm_node.agent.model import actions, desired, environment, hooks, ids, observed, times
-from wasm_node.agent.plan import admission, adopt, restarts
+from wasm_node.agent.plan import admission, adopt, images, restarts
 from wasm_node.agent.plan import pods as planning
 from wasm_node.agent.stores import checkpoint, pods
 from wasm_node.protocol import records
 
 log = logging.getLogger(__name__)
+
+_Fetch: TypeAlias = tuple[ids.PodUid, str, str]
+"""A pod, its container, and the image that is fetched for it."""
 
 _PARALLEL = 32
 _RETRY_S = 2.0
@@ -60,7 +63,7 @@ class Reconciler:
         self._allocatable = allocatable
         self._most_backoff_s = most_backoff_s
         self._clock = clock
-        self._fetches: dict[tuple[ids.PodUid, str], asyncio.Task[None]] = {}
+        self._fetches: dict[_Fetch, asyncio.Task[None]] = {}
         self._refused: dict[ids.PodUid, frozenset[actions.Event]] = {}
         """What has been told of each pod that cannot run as written."""
         self._workers = keyed.KeyedWorkers(self._reconcile, limit=_PARALLEL)
@@ -144,10 +147,18 @@ class Reconciler:
         match action:
             case actions.PullImage(container):
                 self._fetch(pod, pod.container(container))
+            case actions.DropImage(container):
+                self._seen.change(
+                    pod.ref.uid,
+                    container,
+                    lambda before: dataclasses.replace(before, image=None, failing=None),
+                )
             case actions.StartContainer():
                 await self._start(pod, pod.container(action.container), action)
             case actions.StopContainer():
                 await self._hands.stopper.stop(self._group, pod, action, self._workers.poke)
+            case actions.NoteReplaced(attempt):
+                await self._note_replaced(pod, attempt)
             case actions.ForgetPod():
                 await self._hands.ender.end(pod)
             case actions.LookAgain(at, event):
@@ -176,18 +187,21 @@ class Reconciler:
             self._refused.pop(pod.ref.uid, None)
 
     def _fetch(self, pod: desired.DesiredPod, wanted: desired.DesiredContainer) -> None:
-        key = (pod.ref.uid, wanted.name)
+        key = (pod.ref.uid, wanted.name, wanted.image)
+        for other, task in self._fetches.items():
+            if other[:2] == key[:2] and other != key:
+                task.cancel()  # its image has been changed
         if key not in self._fetches:
             task = self._group.create_task(self._fetching(pod, wanted))
             self._fetches[key] = task
             task.add_done_callback(lambda _: self._fetched(key))
 
-    def _fetched(self, key: tuple[ids.PodUid, str]) -> None:
+    def _fetched(self, key: _Fetch) -> None:
         del self._fetches[key]
         self._workers.poke(key[0])
 
     def _cancel_fetches(self, uid: ids.PodUid) -> None:
-        for (owner, _), task in self._fetches.items():
+        for (owner, _, _), task in self._fetches.items():
             if owner == uid:
                 task.cancel()
 
@@ -216,15 +230,19 @@ class Reconciler:
         if seen is None or here is None:
             return
 
+        hook, attempt = wanted.lifecycle.post_start, action.attempt
+
+        def made(before: observed.ObservedContainer) -> observed.ObservedContainer:
+            return images.noted(before, attempt, wanted.image)
+
         def noted(before: observed.ObservedContainer) -> observed.ObservedContainer:
-            return dataclasses.replace(before, image_id=here.image_id, backoff_s=action.backoff_s)
+            now = made(before)
+            return dataclasses.replace(now, image_id=here.image_id, backoff_s=action.backoff_s)
 
         # NB: kept before the start, as a crash right after it must find them;
         # seen after it, as until then the attempt before has its own back-off.
-        after = {**seen.containers, wanted.name: noted(seen.container(wanted.name))}
-        kept = dataclasses.replace(seen, containers=after)
-        await asyncio.to_thread(self._kept.save, pod.ref, kept)
-        hook, attempt = wanted.lifecycle.post_start, action.attempt
+        await self._keep(pod, wanted.name, noted)
+        self._seen.change(pod.ref.uid, wanted.name, made)
         if hook is not None:  # before the start, as news of that come by another way
             settling = records.AttemptId(pod.ref.uid, wanted.name, attempt)
             self._change(settling, settling=settling, unsettled=False)
@@ -257,6 +275,26 @@ class Reconciler:
         self._emit(pod, hooking.failed("PostStart", attempt))
         self._change(attempt, unsettled=True)
 
+    async def _note_replaced(self, pod: desired.DesiredPod, attempt: records.AttemptId) -> None:
+        number = attempt.attempt
+        await self._keep(
+            pod, attempt.container, lambda seen: dataclasses.replace(seen, replaced=number)
+        )
+        self._change(attempt, replaced=number)
+
+    async def _keep(
+        self,
+        pod: desired.DesiredPod,
+        name: str,
+        change: Callable[[observed.ObservedContainer], observed.ObservedContainer],
+    ) -> None:
+        """Write down what a container is about to be."""
+        seen = self._seen.get(pod.ref.uid)
+        if seen is not None:
+            after = {**seen.containers, name: change(seen.container(name))}
+            kept = dataclasses.replace(seen, containers=after)
+            await asyncio.to_thread(self._kept.save, pod.ref, kept)
+
     def _change(self, attempt: records.AttemptId, **fields: Any) -> None:
         self._seen.change(
             ids.PodUid(attempt.pod_uid),
@@ -274,5 +312,7 @@ class Reconciler:
         self._seen.change(
             pod.ref.uid,
             wanted.name,
-            lambda before: restarts.failed(before, error.reason, str(error), now=now),
+            lambda before: restarts.failed(
+                before, error.reason, str(error), now=now, image=wanted.image
+            ),
         )

@@ -36,6 +36,13 @@ class PullImage:
 
 
 @dataclasses.dataclass(frozen=True)
+class DropImage:
+    """Let go of an image that is wanted no more, and of why it failed."""
+
+    container: str
+
+
+@dataclasses.dataclass(frozen=True)
 class StartContainer:
     """
     Begin one attempt.
@@ -68,6 +75,13 @@ class StopContainer:
 
 
 @dataclasses.dataclass(frozen=True)
+class NoteReplaced:
+    """Put on record that one more attempt follows this, however it ends."""
+
+    attempt: records.AttemptId
+
+
+@dataclasses.dataclass(frozen=True)
 class ForgetPod:
     """Nothing of it runs any more: remove the object and all that was kept."""
 
@@ -80,4 +94,6 @@ class LookAgain:
     event: Event | None = None
 
 
-Action: TypeAlias = PullImage | StartContainer | StopContainer | ForgetPod | LookAgain
+Action: TypeAlias = (
+    PullImage | DropImage | StartContainer | StopContainer | NoteReplaced | ForgetPod | LookAgain
+)

@@ -100,12 +100,14 @@ class Failing:
         message: for people.
         failures: in a row.
         retry_at: unix seconds before which it is not tried again.
+        image: of the manifest that failed; empty is any.
     """
 
     reason: str
     message: str
     failures: int
     retry_at: float
+    image: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +127,10 @@ class ObservedContainer:
         settling: the attempt whose postStart hook is not done; it counts as
             one that has not begun.
         unsettled: that hook has failed.
+        made_of: the image of each attempt, as the manifest had it then; of
+            the last few.
+        replaced: the attempt that is stopped as its image is another now:
+            one more follows it, however it ends.
     """
 
     current: Fact | None = None
@@ -136,6 +142,8 @@ class ObservedContainer:
     verdicts: Mapping[probe.Kind, bool] = dataclasses.field(default_factory=dict)
     settling: records.AttemptId | None = None
     unsettled: bool = False
+    made_of: Mapping[int, str] = dataclasses.field(default_factory=dict)
+    replaced: int | None = None
 
     @property
     def settles(self) -> bool:

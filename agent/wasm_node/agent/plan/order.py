@@ -70,10 +70,11 @@ def outcome(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool | None:
         return False
     well = True
     for each in pod.containers:
-        current = seen.container(each.name).current
+        known = seen.container(each.name)
+        current = known.current
         if not isinstance(current, observed.Ended):
             return None
-        if restarts.wants_restart(each, current) and not pod.deleting:
+        if restarts.is_followed(each, known, current) and not pod.deleting:
             return None
         well = well and current.exit.code == 0
     return well

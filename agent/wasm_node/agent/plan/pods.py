@@ -11,7 +11,7 @@ plan may count on an earlier one having succeeded.
 from collections.abc import Iterator
 
 from wasm_node.agent.model import actions, desired, observed
-from wasm_node.agent.plan import order, probes, restarts
+from wasm_node.agent.plan import images, order, probes, restarts
 
 
 def plan(
@@ -77,9 +77,43 @@ def _keep_up(
     if wanted.refusals:
         return
     if isinstance(container.current, observed.Running):
-        yield from _keep_healthy(pod, wanted, container, container.current)
+        if _is_replaced(pod, wanted, container):
+            yield from _replace(pod, wanted, container, container.current)
+        else:
+            yield from _keep_healthy(pod, wanted, container, container.current)
     elif start := restarts.next_start(wanted, container, most_backoff_s):
         yield from _bring_up(wanted, container, start, now)
+
+
+def _is_replaced(
+    pod: desired.DesiredPod, wanted: desired.DesiredContainer, seen: observed.ObservedContainer
+) -> bool:
+    """
+    Say whether an attempt that runs is to make way for one of another image.
+
+    As computePodActions and computeInitContainerActions: a sidecar once it has
+    started; an ordinary init container ends by itself.
+    """
+    if seen.settles or not images.is_changed(wanted, seen):
+        return False
+    if wanted.sidecar:
+        return probes.is_started(wanted, seen, pod.status)
+    return wanted in pod.containers
+
+
+def _replace(
+    pod: desired.DesiredPod,
+    wanted: desired.DesiredContainer,
+    seen: observed.ObservedContainer,
+    running: observed.Running,
+) -> Iterator[actions.Action]:
+    if seen.replaced != running.id.attempt:
+        yield actions.NoteReplaced(running.id)  # before the stop, so that no crash forgets it
+    what = "Init container" if wanted.sidecar else "Container"
+    why = f"{what} {wanted.name} definition changed"
+    if not wanted.sidecar:
+        why += ", will be restarted"
+    yield actions.StopContainer(running.id, pod.grace_s, why)
 
 
 def _keep_healthy(
@@ -110,7 +144,9 @@ def _bring_up(
     now: float,
 ) -> Iterator[actions.Action]:
     due = max(start.at, container.failing.retry_at if container.failing else 0.0)
-    if due > now:
+    if images.is_stale(wanted, container):
+        yield actions.DropImage(wanted.name)  # the next plan fetches what is wanted now
+    elif due > now:
         yield actions.LookAgain(due, _back_off(wanted) if start.at > now else None)
     elif container.image is None:
         yield actions.PullImage(wanted.name)  # the next plan starts it, once the image is here

@@ -13,6 +13,7 @@ import dataclasses
 from typing import assert_never
 
 from wasm_node.agent.model import desired, observed
+from wasm_node.agent.plan import images
 from wasm_node.protocol import records
 
 FIRST_BACKOFF_S = 10.0
@@ -52,18 +53,22 @@ def next_start(
         case observed.Running():
             return None
         case observed.Ended() as ended:
-            return _restart(wanted, ended, seen.backoff_s, most_s)
+            return _restart(wanted, seen, ended, most_s)
         case never:
             assert_never(never)
 
 
 def _restart(
-    wanted: desired.DesiredContainer, ended: observed.Ended, backoff_s: float, most_s: float
+    wanted: desired.DesiredContainer,
+    seen: observed.ObservedContainer,
+    ended: observed.Ended,
+    most_s: float,
 ) -> Start | None:
-    if not wants_restart(wanted, ended):
+    if not is_followed(wanted, seen, ended):
         return None
-    if ended.finished_at - ended.started_at > RESET_AFTER_S:
-        backoff_s = 0.0
+    ran_s = ended.finished_at - ended.started_at
+    anew = ran_s > RESET_AFTER_S or images.is_changed(wanted, seen)  # GetBackoffKey
+    backoff_s = 0.0 if anew else seen.backoff_s
     return Start(
         attempt=ended.id.attempt + 1,
         at=ended.finished_at + backoff_s if backoff_s else 0.0,
@@ -72,13 +77,29 @@ def _restart(
 
 
 def failed(
-    seen: observed.ObservedContainer, reason: str, message: str, *, now: float
+    seen: observed.ObservedContainer, reason: str, message: str, *, now: float, image: str = ""
 ) -> observed.ObservedContainer:
-    """Return the container after a failure to begin: tried again ever later."""
+    """
+    Return the container after a failure to begin: tried again ever later.
+
+    `image`: what could not be begun, as the manifest has it.
+    """
     failures = seen.failing.failures + 1 if seen.failing else 1
     wait_s = min(FIRST_BACKOFF_S * 2 ** (failures - 1), MAX_BACKOFF_S)
-    failing = observed.Failing(reason, message, failures, now + wait_s)
+    failing = observed.Failing(reason, message, failures, now + wait_s, image)
     return dataclasses.replace(seen, failing=failing, image=None)
+
+
+def is_followed(
+    wanted: desired.DesiredContainer, seen: observed.ObservedContainer, ended: observed.Ended
+) -> bool:
+    """
+    Say whether one more attempt follows an ending.
+
+    One that is stopped for another image is followed whatever its policy says
+    (computePodActions), even where it has ended by itself meanwhile.
+    """
+    return seen.replaced == ended.id.attempt or wants_restart(wanted, ended)
 
 
 def wants_restart(wanted: desired.DesiredContainer, ended: observed.Ended) -> bool:

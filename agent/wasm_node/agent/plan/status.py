@@ -13,7 +13,7 @@ from typing import TypeAlias, assert_never
 import msgspec
 
 from wasm_node.agent.model import desired, manifest, observed, podstatus, times
-from wasm_node.agent.plan import order, pods, probes, restarts
+from wasm_node.agent.plan import images, order, pods, probes, restarts
 
 _Row: TypeAlias = tuple[str, str | None, str | None]
 """Status, reason and message of a condition."""
@@ -119,7 +119,7 @@ def _container(
     state, last = _states(wanted, container, seen, now)
     return podstatus.ContainerStatus(
         name=container.name,
-        image=container.image,
+        image=images.named(container, seen),
         image_id=seen.image_id or (seen.image.image_id if seen.image else ""),
         container_id=probes.container_id(seen.current.id) if seen.current else "",
         ready=_is_ready(wanted, container, pod),

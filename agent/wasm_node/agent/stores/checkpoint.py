@@ -1,11 +1,12 @@
 """
 What must survive the agent and only it knows: `pods/UID/pod.json`.
 
-Start time, image ids and back-off of a pod. Attempts and endings are not here:
+Start time, images and back-off of a pod. Attempts and endings are not here:
 they are the runtime's facts, and stand in its own records.
 """
 
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -16,6 +17,22 @@ from wasm_node.agent.model import ids, observed
 class _Container(msgspec.Struct, frozen=True):
     image_id: str
     backoff_s: float
+    made_of: dict[int, str] = {}
+    replaced: int | None = None
+
+    @classmethod
+    def of(cls, seen: observed.ObservedContainer) -> Self:
+        """Return what is kept of a container."""
+        return cls(seen.image_id, seen.backoff_s, dict(seen.made_of), seen.replaced)
+
+    def observed(self) -> observed.ObservedContainer:
+        """Return the container as far as it was kept."""
+        return observed.ObservedContainer(
+            image_id=self.image_id,
+            backoff_s=self.backoff_s,
+            made_of=self.made_of,
+            replaced=self.replaced,
+        )
 
 
 class _Pod(msgspec.Struct, frozen=True):
@@ -39,9 +56,7 @@ class Checkpoints:
 
     def save(self, ref: ids.PodRef, pod: observed.ObservedPod) -> None:
         """Write what would be lost; by rename, small, off no thread."""
-        kept = {
-            name: _Container(each.image_id, each.backoff_s) for name, each in pod.containers.items()
-        }
+        kept = {name: _Container.of(each) for name, each in pod.containers.items()}
         path = self._path(ref.uid)
         path.parent.mkdir(exist_ok=True)
         made = _Pod(ref.namespace, ref.name, pod.started_at, kept)
@@ -57,10 +72,7 @@ class Checkpoints:
         kept = self._read(uid)
         if kept is None:
             return None
-        containers = {
-            name: observed.ObservedContainer(image_id=each.image_id, backoff_s=each.backoff_s)
-            for name, each in kept.containers.items()
-        }
+        containers = {name: each.observed() for name, each in kept.containers.items()}
         return observed.ObservedPod(started_at=kept.started_at, containers=containers)
 
     def _read(self, uid: ids.PodUid) -> _Pod | None:
