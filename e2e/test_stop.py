@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable
 
-from e2e import pods
+from e2e import pods, traces
+from e2e.cluster import wait_until
 from e2e.namespaces import Namespace
+from wasm_node.protocol import journal
 
 Images = Callable[[str], str]
 
@@ -58,3 +60,32 @@ def test_an_impatient_delete_shortens_the_grace(namespace: Namespace, images: Im
     namespace.kubectl("delete", "pod", "slow", "--grace-period=1", "--wait=false")
 
     assert namespace.wait_gone("slow").at - asked < 4
+
+
+def test_a_pod_that_never_began_has_failed_in_the_end(namespace: Namespace) -> None:
+    """What is said last is a terminal phase, and that no more is known."""
+    namespace.apply(pods.pod("waits", "127.0.0.1:1/nothing:v1", restart="Always"))
+    namespace.wait_waiting("waits")
+    namespace.kubectl("delete", "pod", "waits", "--wait=false")
+    last = namespace.wait_gone("waits").pod
+
+    ended = pods.state(last, "terminated")
+    assert last["status"]["phase"] == "Failed"
+    assert (ended["exitCode"], ended["reason"]) == (137, "ContainerStatusUnknown")
+
+
+def test_a_forced_deletion_ends_the_guest_at_once(namespace: Namespace, images: Images) -> None:
+    """Its object goes first; the node waits for no grace and keeps nothing."""
+    namespace.apply(pods.pod("forced", images("sleep")))
+    uid = namespace.wait_running("forced")["metadata"]["uid"]
+    node = namespace.bed.node
+    kept = node.state / "pods" / uid
+    told = (kept / "containers" / "main" / "0" / "worker.jsonl").read_bytes()
+    pid = journal.Journal.parse(told).pid
+    asked = time.monotonic()
+    namespace.kubectl("delete", "pod", "forced", "--grace-period=0", "--force")
+
+    wait_until(lambda: not traces.exists(pid), "an end of the worker", within_s=5)
+    assert time.monotonic() - asked < 5  # of a grace of thirty
+    wait_until(lambda: not kept.exists(), "no records", within_s=10)
+    assert list(node.logs.glob(f"{namespace.name}_forced_*")) == []

@@ -114,10 +114,11 @@ def _part(expected: Any, actual: Any) -> Any:
     return actual
 
 
-def _status(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> dict[str, Any]:
-    made = status.status(
-        wanted, seen, status.Addresses("10.0.0.1", "10.0.0.2"), previous=(), now=NOW
-    )
+def _status(
+    wanted: desired.DesiredPod, seen: observed.ObservedPod, *, is_last: bool
+) -> dict[str, Any]:
+    at = status.Addresses("10.0.0.1", "10.0.0.2")
+    made = status.status(wanted, seen, at, previous=(), now=NOW, is_last=is_last)
     plain = _relative(made.to_builtins())
     conditions = {
         each["type"]: "/".join(filter(None, (each["status"], each.get("reason"))))
@@ -141,7 +142,8 @@ def test_case(path: Path) -> None:
     seen = observed.ObservedPod(NOW - 60, containers, rejected=rejected)
 
     assert case["actions"] == [_shown(each) for each in pods.plan(wanted, seen, now=NOW)]
-    assert case["status"] == _part(case["status"], _status(wanted, seen))
+    made = _status(wanted, seen, is_last=case.get("last", False))
+    assert case["status"] == _part(case["status"], made)
 
 
 def test_every_case_names_its_source() -> None:

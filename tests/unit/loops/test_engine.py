@@ -220,6 +220,21 @@ async def test_a_deleted_pod_leaves_nothing(bed: Bed) -> None:
     assert ["uid-p"] == [each.uid for each in bed.logs.removed]
 
 
+async def test_a_deleted_pod_that_never_began_has_failed(bed: Bed) -> None:
+    """The last status written has a terminal phase, also of what waits."""
+    bed.apply(pod(hostNetwork=True))
+    async with bed.running():
+        await bed.until(bed.container)
+        bed.pods.delete(ids.pod_uid("uid-p"))
+        status = await bed.pods.over(ids.pod_uid("uid-p"))
+        await bed.pods.removed(ids.pod_uid("uid-p"))
+
+    last = await bed.pods.over(ids.pod_uid("uid-p"))
+    terminated = last["containerStatuses"][0]["state"]["terminated"]
+    assert ("Failed", "Failed") == (status["phase"], last["phase"])
+    assert terminated["reason"] == "ContainerStatusUnknown"
+
+
 async def test_a_spec_says_how_long_a_shutdown_should_wait(bed: Bed) -> None:
     """A service could not notice; a job may finish within its grace."""
     job = pod("job", terminationGracePeriodSeconds=5)

@@ -46,7 +46,7 @@ class Ender:
             NodeError: one step failed; the earlier ones are done.
         """
         if not pod.gone:
-            await self._statuses.write_now(pod.ref.uid)
+            await self._statuses.write_last(pod.ref.uid)
             await self._sink.remove(pod.ref)
         await self._containers.forget(pod.ref.uid)
         await asyncio.to_thread(self._logs.remove, pod.ref)

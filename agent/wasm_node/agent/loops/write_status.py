@@ -53,6 +53,8 @@ class StatusWriter:
         self._conditions: dict[ids.PodUid, tuple[manifest.Condition, ...]] = {}
         self._pauses: dict[ids.PodUid, backoff.Backoff] = {}
         self._doubted: dict[ids.PodUid, float] = {}
+        self._last: set[ids.PodUid] = set()
+        """Of these nothing else will be true any more."""
         self._workers = keyed.KeyedWorkers(self._write, limit=_PARALLEL)
         seen.listen(self._workers.poke)
         wanted.listen(self._workers.poke)
@@ -72,6 +74,17 @@ class StatusWriter:
         self._conditions.pop(uid, None)
         self._pauses.pop(uid, None)
         self._doubted.pop(uid, None)
+        self._last.discard(uid)
+
+    async def write_last(self, uid: ids.PodUid) -> None:
+        """
+        Write the last that is to be said of a pod of which nothing runs.
+
+        Raises:
+            Retryable: it may go through later.
+        """
+        self._last.add(uid)
+        await self.write_now(uid)
 
     async def write_now(self, uid: ids.PodUid) -> None:
         """
@@ -89,6 +102,7 @@ class StatusWriter:
             self._addresses(),
             previous=self._conditions.get(uid, wanted.status.conditions),
             now=self._clock.now(),
+            is_last=uid in self._last,
         )
         status = made.to_builtins()
         if status == self._written.get(uid):

@@ -35,8 +35,8 @@ class Terminated(_Part, frozen=True, omit_defaults=False):
     exit_code: int
     reason: str
     message: str
-    started_at: str
-    finished_at: str
+    started_at: str | None
+    finished_at: str | None
     container_id: str = msgspec.field(name="containerID")
 
 

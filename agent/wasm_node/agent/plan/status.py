@@ -13,7 +13,7 @@ from typing import TypeAlias, assert_never
 import msgspec
 
 from wasm_node.agent.model import desired, manifest, observed, podstatus, times
-from wasm_node.agent.plan import images, order, pods, probes, restarts
+from wasm_node.agent.plan import images, last, order, pods, probes, restarts
 
 _Row: TypeAlias = tuple[str, str | None, str | None]
 """Status, reason and message of a condition."""
@@ -34,14 +34,23 @@ def status(
     *,
     previous: tuple[manifest.Condition, ...],
     now: float,
+    is_last: bool = False,
 ) -> podstatus.PodStatus:
-    """Return the pod's status; `previous` are its conditions so far."""
+    """
+    Return the pod's status; `previous` are its conditions so far.
+
+    `is_last`: it is deleted and nothing of it runs: no other will follow.
+    """
     if seen.rejected and not wanted.finished:
         return _rejected(wanted, seen.rejected)
     containers = tuple(_container(wanted, each, seen, now) for each in wanted.containers)
     inits = tuple(_container(wanted, each, seen, now) for each in wanted.init_containers)
     extra = tuple(_ephemeral(wanted, each, seen, now) for each in wanted.ephemeral_containers)
     phase = _phase(wanted, seen, now)
+    if is_last:
+        phase = last.phase(phase)
+        containers = last.containers(wanted, seen, containers)
+        inits = last.init_containers(inits)
     late = phase == "Failed" and _is_late(wanted, seen, now)
     over = phase in ("Succeeded", "Failed")
     networked = bool(addresses.pod_ip) and not over
