@@ -14,15 +14,16 @@ WEB = ids.PodRef("default", "web", ids.pod_uid("u-1"))
 AGAIN = ids.PodRef("default", "web", ids.pod_uid("u-2"))
 
 Made = tuple[interfaces.LogStore, Callable[[Path], bool]]
+"""A store, and whether a directory is there, or a log that was written."""
 
 
 @pytest.fixture(params=["fake", "real"])
 def made(request: pytest.FixtureRequest, tmp_path: Path) -> Made:
-    """Return a store, and whether one of its directories is there."""
+    """Give either."""
     if request.param == "fake":
         fake = FakeLogStore()
-        return fake, lambda directory: directory in fake.directories
-    return CriLogStore(tmp_path), lambda directory: directory.is_dir()
+        return fake, fake.exists
+    return CriLogStore(tmp_path), Path.exists
 
 
 def test_each_attempt_has_a_log_of_its_own(made: Made) -> None:
@@ -68,3 +69,18 @@ def test_removal_may_be_repeated(made: Made) -> None:
 
     assert not exists(log.parent)
     assert exists(store.path(WEB, "main", 0).parent)
+
+
+def test_old_attempts_logs_can_be_let_go(made: Made) -> None:
+    """Those before the one that is named; other containers keep theirs."""
+    store, exists = made
+    old, last, now = (store.path(WEB, "main", number) for number in (8, 9, 10))
+    other = store.path(WEB, "side", 0)
+    for log in (old, last, now, other):
+        if log.parent.is_dir():
+            log.touch()
+    for _ in range(2):
+        store.prune(WEB, "main", 9)
+    store.prune(AGAIN, "main", 9)
+
+    assert [False, True, True, True] == [exists(log) for log in (old, last, now, other)]

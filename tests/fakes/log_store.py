@@ -11,18 +11,31 @@ class FakeLogStore:
 
     Attributes:
         directories: made and not removed.
+        oldest: by directory, the oldest attempt whose log is kept.
         removed: pods in the order of their removal.
     """
 
     def __init__(self) -> None:
         self.directories: set[Path] = set()
         self.removed: list[ids.PodRef] = []
+        self.oldest: dict[Path, int] = {}
+
+    def exists(self, path: Path) -> bool:
+        """Say whether a directory, or a log that was written, is kept."""
+        if path in self.directories:
+            return True
+        kept = path.parent in self.directories
+        return kept and int(path.stem) >= self.oldest.get(path.parent, 0)
 
     def path(self, pod: ids.PodRef, container: str, attempt: int) -> Path:
         """Return where this attempt's log goes, its directory made."""
         directory = Path("/logs", pod.uid, container)
         self.directories.add(directory)
         return directory / f"{attempt}.log"
+
+    def prune(self, pod: ids.PodRef, container: str, oldest: int) -> None:
+        """Remember from which attempt on logs are kept."""
+        self.oldest[Path("/logs", pod.uid, container)] = oldest
 
     def remove(self, pod: ids.PodRef) -> None:
         """Delete all logs of a pod."""

@@ -190,6 +190,9 @@ class LogStore(Protocol):
     def path(self, pod: ids.PodRef, container: str, attempt: int) -> Path:
         """Return where this attempt's log goes, its directory made."""
 
+    def prune(self, pod: ids.PodRef, container: str, oldest: int) -> None:
+        """Delete the logs of the container's attempts before `oldest`."""
+
     def remove(self, pod: ids.PodRef) -> None:
         """Delete all logs of a pod."""
 

@@ -60,3 +60,19 @@ def test_links_for_collectors(tmp_path: Path) -> None:
     assert {len(each) for each in names} == {len("web_default_main-.log") + 64}
     assert [each.readlink() for each in links.iterdir() if each.is_symlink()] == [other]
     assert (links / "foreign.log").exists()
+
+
+def test_an_old_attempts_link_goes_with_its_log(tmp_path: Path) -> None:
+    """No collector is led to what is no more; foreign files stay."""
+    links = tmp_path / "links"
+    links.mkdir()
+    logs = store.CriLogStore(tmp_path / "logs", links=links)
+    logs.root.mkdir()
+    old, last = (logs.path(WEB, "main", each) for each in (0, 1))
+    foreign = old.with_name("foreign.log")
+    for each in (old, last, foreign):
+        each.touch()
+    logs.prune(WEB, "main", 1)
+
+    assert [last] == [each.readlink() for each in links.iterdir()]
+    assert {last, foreign} == set(last.parent.iterdir())

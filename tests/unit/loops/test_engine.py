@@ -259,6 +259,24 @@ async def test_what_its_source_no_longer_knows_is_ended(bed: Bed) -> None:
     assert [(attempt(), 0.0)] == bed.containers.stops
 
 
+async def test_what_is_left_of_a_pod_is_removed(bed: Bed) -> None:
+    """An agent cut short leaves a directory: the next one finds it."""
+    bed.apply(pod())
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("ready"))
+    left, foreign = bed.directory.pod("uid-p"), bed.directory.pods / "no uid!"
+    assert left.exists()
+    bed.containers = FakeContainers()  # that knows of no attempt any more
+    bed.pods = localpods.LocalPods()
+    foreign.mkdir()
+    async with bed.running():
+        await bed.until(lambda: not left.exists())
+
+    assert ["p"] == [each.name for each in bed.logs.removed]
+    assert ["uid-p"] == bed.containers.forgotten
+    assert foreign.exists()
+
+
 async def test_a_runtime_that_is_away_is_waited_for(bed: Bed) -> None:
     """No crash and no loss: the container waits with the reason."""
     bed.containers.away = True
@@ -415,6 +433,19 @@ async def test_another_image_is_another_attempt(bed: Bed) -> None:
     )
     killing = [event.message for _, event in bed.events.emitted if event.reason == "Killing"]
     assert killing == ["Container main definition changed, will be restarted"]
+
+
+async def test_logs_are_kept_of_two_attempts(bed: Bed) -> None:
+    """Of the newest and the one before it, for `kubectl logs --previous`."""
+    bed.apply(pod())
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("ready"))
+        bed.apply(_of_image(bed, "other:1"))
+        await bed.until(lambda: bed.container().get("restartCount") == 1)
+        bed.apply(pod())
+        await bed.until(lambda: bed.container().get("restartCount") == 2)
+
+    assert [1] == list(bed.logs.oldest.values())
 
 
 async def test_an_image_changed_while_no_agent_ran_is_noticed(bed: Bed) -> None:

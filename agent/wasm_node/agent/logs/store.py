@@ -48,6 +48,16 @@ class CriLogStore:
         """Return where this attempt's log would be; touches nothing."""
         return self.root / directory_name(pod) / container / f"{attempt}.log"
 
+    def prune(self, pod: ids.PodRef, container: str, oldest: int) -> None:
+        """Delete the logs of the container's attempts before `oldest`."""
+        directory = self.root / directory_name(pod) / container
+        for log in list(directory.glob("*.log")):
+            if log.stem.isdecimal() and int(log.stem) < oldest:
+                log.unlink(missing_ok=True)
+                if self._links is not None:
+                    link = self._links / _link_name(pod, container, int(log.stem))
+                    link.unlink(missing_ok=True)
+
     def remove(self, pod: ids.PodRef) -> None:
         """Delete all logs of a pod; none there is fine."""
         directory = self.root / directory_name(pod)

@@ -86,9 +86,13 @@ class Reconciler:
             group.create_task(self._find_orphans())
 
     async def _find_orphans(self) -> None:
-        """Take in what runs for pods that are no more, to end it."""
+        """
+        Take in what runs for pods that are no more, to end it.
+
+        And what only lies there: an agent before us may have been cut short.
+        """
         await self._wanted.listed.wait()
-        for uid in self._seen:
+        for uid in {*self._seen, *await asyncio.to_thread(self._kept.uids)}:
             if self._wanted.get(uid) is None:
                 ref = await asyncio.to_thread(self._kept.reference, uid)
                 log.info("Pod %s is gone from its source: ending what is left of it", ref)

@@ -7,9 +7,10 @@ say where the log goes, ask the runtime.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from wasm_node.agent import errors, interfaces, statedir
-from wasm_node.agent.model import desired, environment, image, observed
+from wasm_node.agent.model import desired, environment, ids, image, observed
 from wasm_node.agent.plan import grants, node, pods, serving
 from wasm_node.protocol import layout, records
 
@@ -51,7 +52,7 @@ class Starter:
         env = await self._environment(pod, wanted, here)
         program, serves = await self._program(wanted, here, dict(env))
         http = serving.http(pod, wanted, serves=serves)
-        log = await asyncio.to_thread(self._logs.path, pod.ref, wanted.name, attempt)
+        log = await asyncio.to_thread(self._log, pod.ref, wanted.name, attempt)
         tree = here.found.tree
         root = () if tree is None else (records.Mount(str(tree), "/", read_only=True),)
         volumes = (self._mount(pod, each) for each in wanted.mounts)
@@ -73,6 +74,11 @@ class Starter:
             message_from_log=wanted.message_from_log,
         )
         return await self._containers.start(spec)
+
+    def _log(self, pod: ids.PodRef, container: str, attempt: int) -> Path:
+        """As MaxPerPodContainer: of what has ended, one log is kept."""
+        self._logs.prune(pod, container, attempt - 1)
+        return self._logs.path(pod, container, attempt)
 
     def _mount(self, pod: desired.DesiredPod, wanted: desired.VolumeMount) -> records.Mount:
         path = layout.volume(self._directory.state, pod.ref.uid, wanted.volume)

@@ -5,12 +5,13 @@ Start time, images and back-off of a pod. Attempts and endings are not here:
 they are the runtime's facts, and stand in its own records.
 """
 
+import contextlib
 from pathlib import Path
 from typing import Self
 
 import msgspec
 
-from wasm_node.agent import statedir
+from wasm_node.agent import errors, statedir
 from wasm_node.agent.model import ids, observed
 
 
@@ -61,6 +62,14 @@ class Checkpoints:
         path.parent.mkdir(exist_ok=True)
         made = _Pod(ref.namespace, ref.name, pod.started_at, kept)
         statedir.write(path, msgspec.json.encode(made))
+
+    def uids(self) -> list[ids.PodUid]:
+        """List the pods of which something is left."""
+        found = []
+        for each in self._directory.iterdir():
+            with contextlib.suppress(errors.BadInput):
+                found.append(ids.pod_uid(each.name))
+        return found
 
     def reference(self, uid: ids.PodUid) -> ids.PodRef:
         """Return whose directory this is; without a checkpoint only the uid."""
