@@ -19,6 +19,7 @@ from wasm_node.agent.kube import client, events, nodes, podsink, podsource, revi
 from wasm_node.agent.model import actions, ids
 
 _NODE = "contract-node"
+_COMBINED = "(combined from similar events): {}"
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 
 
@@ -231,6 +232,17 @@ class TestApiEvents(test_events.EventsContract):
 
         counts = {each["reason"]: each["count"] for each in await board.objects(board.pod)}
         assert {"Again": 3, "Then": 1} == counts
+
+    async def test_a_flood_is_combined(self, board: _Board) -> None:
+        """What differs in its words alone is ten objects, the last counted."""
+        for number in range(60):
+            board.events.emit(board.pod, actions.Event("Flood", f"{number}"))
+        board.events.emit(board.pod, actions.Event("Then", "another", warning=True))
+        await board.until(board.pod, "Then")
+
+        objects = await board.objects(board.pod)
+        flood = {each["message"]: each["count"] for each in objects if each["reason"] == "Flood"}
+        assert flood == {**{str(each): 1 for each in range(9)}, _COMBINED.format(24): 16}
 
 
 class _Users(test_reviewer.Users):

@@ -84,6 +84,16 @@ class EventsContract:
         assert "not ours" == (await board.until(namesake, "Theirs")).message
         assert ["Ours"] == [each.reason for each in await board.read(board.pod)]
 
+    async def test_a_flood_about_one_pod_hides_no_other(self, board: Board) -> None:
+        """However much is said of it, another pod's event arrives soon."""
+        other = dataclasses.replace(board.pod, uid=ids.pod_uid("another-uid"))
+        for number in range(1000):
+            board.events.emit(board.pod, actions.Event("Flood", f"{number}", warning=True))
+        board.events.emit(other, actions.Event("Quiet", "heard"))
+
+        assert "heard" == (await board.until(other, "Quiet")).message
+        assert "0" in {each.message for each in await board.read(board.pod)}
+
     async def test_what_cannot_be_told_holds_up_nothing(self, board: Board) -> None:
         """Events that lead nowhere are dropped; the next ones arrive."""
         nowhere = ids.PodRef("no-such-namespace", "p", ids.pod_uid("u"))

@@ -2,20 +2,18 @@
 Events of pods, on a queue that never holds up anything else.
 
 Lossy by design: a full queue drops the oldest, and one that cannot be written
-is dropped. Repeats of the same event within a while only count up, as
-client-go's correlator does.
+is dropped. `correlating` says which are told at all, and which only count up.
 """
 
 import asyncio
 import collections
-import dataclasses
 import hashlib
 import logging
 from collections.abc import Callable
 from typing import Any
 
 from wasm_node.agent import errors, interfaces
-from wasm_node.agent.kube import client
+from wasm_node.agent.kube import client, correlating
 from wasm_node.agent.model import actions, ids, times
 
 log = logging.getLogger(__name__)
@@ -26,15 +24,7 @@ _PAUSE_S = 1 / 50
 _PATIENCE_S = 5.0
 """So long an event lets statuses go first."""
 _CALM_S = 0.1
-_REMEMBERED = 4096
 _MESSAGE_BYTES = 1000
-
-
-@dataclasses.dataclass
-class _Series:
-    name: str
-    count: int
-    first: float
 
 
 class ApiEvents:
@@ -63,7 +53,7 @@ class ApiEvents:
             maxlen=_QUEUE
         )
         self._waiting = asyncio.Event()
-        self._seen: collections.OrderedDict[tuple[object, ...], _Series] = collections.OrderedDict()
+        self._correlator = correlating.Correlator()
 
     def emit(self, pod: ids.PodRef, event: actions.Event) -> None:
         """Queue one event; never waits, never fails."""
@@ -75,41 +65,50 @@ class ApiEvents:
         while True:
             await self._waiting.wait()
             while self._queue:
-                queued_at, pod, event = self._queue.popleft()
-                while self._busy() and self._clock.now() - queued_at < _PATIENCE_S:
+                at, pod, event = self._queue.popleft()
+                telling = self._correlator.take(pod, event, now=at)
+                if telling is None:
+                    continue
+                while self._busy() and self._clock.now() - at < _PATIENCE_S:
                     await self._clock.sleep(_CALM_S)
                 try:
-                    await self._write(pod, event)
+                    await self._write(pod, *telling, at)
                 except errors.NodeError as error:
                     log.debug("Dropped an event: %s", error)
                 await self._clock.sleep(_PAUSE_S)
             self._waiting.clear()
 
-    async def _write(self, pod: ids.PodRef, event: actions.Event) -> None:
-        now = self._clock.now()
-        key = (pod, event)
-        series = self._seen.get(key)
+    async def _write(
+        self, pod: ids.PodRef, event: actions.Event, series: correlating.Series, at: float
+    ) -> None:
         path = f"/api/v1/namespaces/{pod.namespace}/events"
-        if series is not None:
-            series.count += 1
-            body = {"count": series.count, "lastTimestamp": times.rfc3339(now)}
+        if series.name:
+            body = {
+                "count": series.count,
+                "lastTimestamp": times.rfc3339(at),
+                "message": event.message[:_MESSAGE_BYTES],
+            }
             try:
                 await self._api.call(
                     "PATCH", f"{path}/{series.name}", body=body, content_type=client.MERGE
                 )
-            except errors.NotFound:
-                del self._seen[key]
+            except errors.NotFound:  # the API server keeps events for an hour
+                series.name = ""
             else:
                 return
-        digest = hashlib.sha256(f"{key}{now}".encode()).hexdigest()[:16]
-        series = _Series(name=f"{pod.name[:230]}.{digest}", count=1, first=now)
-        await self._api.call("POST", path, body=self._object(pod, event, series))
-        self._seen[key] = series
-        if len(self._seen) > _REMEMBERED:
-            self._seen.popitem(last=False)
+        digest = hashlib.sha256(f"{pod}{event}{at}".encode()).hexdigest()[:16]
+        name = f"{pod.name[:230]}.{digest}"
+        await self._api.call("POST", path, body=self._object(pod, event, series, name, at))
+        series.name = name
 
-    def _object(self, pod: ids.PodRef, event: actions.Event, series: _Series) -> dict[str, Any]:
-        at = times.rfc3339(series.first)
+    def _object(
+        self,
+        pod: ids.PodRef,
+        event: actions.Event,
+        series: correlating.Series,
+        name: str,
+        at: float,
+    ) -> dict[str, Any]:
         involved = {
             "kind": "Pod", "apiVersion": "v1",
             "namespace": pod.namespace, "name": pod.name, "uid": pod.uid,
@@ -119,7 +118,7 @@ class ApiEvents:
         return {
             "kind": "Event",
             "apiVersion": "v1",
-            "metadata": {"name": series.name, "namespace": pod.namespace},
+            "metadata": {"name": name, "namespace": pod.namespace},
             "involvedObject": involved,
             "type": "Warning" if event.warning else "Normal",
             "reason": event.reason,
@@ -127,7 +126,7 @@ class ApiEvents:
             "source": {"component": "wasm-node", "host": self._node_name},
             "reportingComponent": "wasm-node",
             "reportingInstance": self._node_name,
-            "firstTimestamp": at,
-            "lastTimestamp": at,
-            "count": 1,
+            "firstTimestamp": times.rfc3339(series.first),
+            "lastTimestamp": times.rfc3339(at),
+            "count": series.count,
         }
