@@ -17,7 +17,9 @@ def _has_restarted(seen: watching.Seen) -> bool:
 def test_another_image_is_another_attempt(namespace: Namespace, images: Images) -> None:
     """Under Never, too: ended, begun anew of the new image, and counted."""
     before, after = images("sleep"), images("count")
-    namespace.apply(pods.pod("p", before))
+    pod = pods.pod("p", before)
+    pod["spec"]["terminationGracePeriodSeconds"] = 1
+    namespace.apply(pod)
     was = pods.status(namespace.wait_running("p"))
     namespace.kubectl("set", "image", "pod/p", f"main={after}")
     status = pods.status(namespace.wait("p", "the other image", _has_restarted).pod)

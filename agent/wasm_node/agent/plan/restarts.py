@@ -106,7 +106,19 @@ def wants_restart(wanted: desired.DesiredContainer, ended: observed.Ended) -> bo
     """
     Say whether this ending is followed by another attempt.
 
-    Rules go first, then the policy (ContainerShouldRestart, KEP-5307).
+    What was told to end has not finished, whatever it says then.
+    """
+    told = ended.exit.ended_by is records.EndedBy.STOP
+    once_more = told and wanted.restart is desired.RestartPolicy.ON_FAILURE
+    return once_more or is_expected(wanted, ended)
+
+
+def is_expected(wanted: desired.DesiredContainer, ended: observed.Ended) -> bool:
+    """
+    Say whether the API server expects another attempt after this ending.
+
+    Rules go first, then the policy (ContainerShouldRestart, KEP-5307). It lets
+    no status go back from any other ending (ValidateContainerStateTransition).
     """
     if any(rule.matches(ended.exit.code) for rule in wanted.restart_rules):
         return True
@@ -114,8 +126,7 @@ def wants_restart(wanted: desired.DesiredContainer, ended: observed.Ended) -> bo
         case desired.RestartPolicy.ALWAYS:
             return True
         case desired.RestartPolicy.ON_FAILURE:
-            # What was told to end has not finished, whatever it says then.
-            return ended.exit.code != 0 or ended.exit.ended_by is records.EndedBy.STOP
+            return ended.exit.code != 0
         case desired.RestartPolicy.NEVER:
             return False
         case never:

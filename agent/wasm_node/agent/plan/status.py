@@ -177,9 +177,12 @@ def _states(
             return podstatus.State(running=running), earlier
         case observed.Ended() as ended:
             start = restarts.next_start(container, seen)
-            held = wanted.deleting or wanted.finished or start is None
-            if held or (start is not None and start.at <= now and seen.failing is None):
+            if start is None or wanted.deleting or wanted.finished:
                 return _terminated(ended), earlier
+            if start.at <= now and seen.failing is None:
+                if restarts.is_expected(container, ended):
+                    return _terminated(ended), earlier
+                seen = dataclasses.replace(seen, current=None)  # nothing to wait for
             waiting = _waiting(wanted, container, seen)
             return podstatus.State(waiting=waiting), _terminated(ended)
         case never:
