@@ -10,6 +10,9 @@ import pytest
 
 from tests.component.http import serving
 from tests.component.runtime import running
+from wasm_node.agent.model import probe
+from wasm_node.agent.probes import network
+from wasm_node.protocol import layout
 
 Runtime = running.RunningRuntime
 
@@ -97,6 +100,18 @@ async def test_trailers(runtime: Runtime) -> None:
             got = await asyncio.to_thread(serving.ask, client, request)
 
     assert got.endswith(b"7\r\nsummed\n\r\n0\r\nx-sum: 42\r\n\r\n")
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+async def test_a_grpc_probe_reaches_the_very_guest(runtime: Runtime, accepts: bool) -> None:
+    """It is asked over its own socket, whoever else is on the port."""
+    async with serving.worker(runtime, accepts=accepts) as worker:
+        path = layout.guest_socket(runtime.settings.run, worker.spec.id)
+        at = probe.Endpoint(serving.LOOPBACK, worker.port, path)
+        check = probe.Grpc(worker.port, "any")
+        wanted = probe.Probe(probe.Kind.READINESS, check, 0, 10, 10, 1, 3, None)
+
+        assert probe.Passed() == await network.NetworkProber().probe(wanted, at)
 
 
 async def test_a_client_may_ask_first(runtime: Runtime) -> None:

@@ -110,8 +110,10 @@ def test_a_wrong_shape_says_where() -> None:
          ["spec.containers[m].restartPolicyRules.action"]),
         ({"containers": [{"name": "m", "readinessProbe": {"exec": {"command": ["x"]}}}]},
          ["spec.containers[m].readinessProbe.exec"]),
-        ({"containers": [{"name": "m", "livenessProbe": {"grpc": {"port": 1}}}]},
-         ["spec.containers[m].livenessProbe.grpc"]),
+        ({"containers": [{"name": "m", "livenessProbe": {"grpc": {"port": 1, "service": ""}}}]},
+         []),
+        ({"containers": [{"name": "m", "livenessProbe": {"grpc": {"port": 1, "mode": "TLS"}}}]},
+         ["spec.containers[m].livenessProbe.grpc.mode"]),
         ({"containers": [{"name": "m", "startupProbe": {
             "httpGet": {"port": 1, "protocol": "HTTP2"}}}]},
          ["spec.containers[m].startupProbe.httpGet.protocol"]),

@@ -64,6 +64,16 @@ def test_everything_that_can_be_said() -> None:
     ]
 
 
+@pytest.mark.parametrize("service", [{}, {"service": None}, {"service": ""}, {"service": "a.v1.B"}])
+def test_a_grpc_check_asks_for_a_service(service: dict[str, Any]) -> None:
+    """Of its own container always, and of the whole server if it names none."""
+    (found,) = _probes(livenessProbe={"grpc": {"port": 9090} | service})
+    own = probe.Endpoint("10.0.0.2", 9090)
+
+    assert found.check == probe.Grpc(9090, service.get("service") or "")
+    assert own == probe.endpoint(found.check, lambda _port: own)
+
+
 def test_a_name_that_no_port_has_stays_one() -> None:
     """The pod runs, and its probe says what is missing."""
     (found,) = _probes(livenessProbe={"tcpSocket": {"port": "nosuch"}})
@@ -80,6 +90,8 @@ def test_a_name_that_no_port_has_stays_one() -> None:
         ({"tcpSocket": {"port": 1}, "terminationGracePeriodSeconds": -1}, "negative"),
         ({"httpGet": {"port": 1, "scheme": "FTP"}}, "ftp"),
         ({"tcpSocket": {}}, "port"),
+        ({"grpc": {"port": 0}}, "0 is not a port"),
+        ({"grpc": {"port": "http"}}, "port"),
     ],
 )
 def test_what_is_no_probe_is_refused(field: dict[str, Any], why: str) -> None:

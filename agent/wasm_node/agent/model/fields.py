@@ -109,7 +109,7 @@ _VOLUMES = (
 
 def _probe(name: str) -> Mapping[str, Fate]:
     """Give the rows of one kind of probe: all three have the same fields."""
-    other = "only httpGet and tcpSocket are supported by this version: use one of them"
+    other = "only httpGet, tcpSocket and grpc are supported by this version: use one of them"
     honoured = (
         "failureThreshold",
         "initialDelaySeconds",
@@ -122,7 +122,10 @@ def _probe(name: str) -> Mapping[str, Fate]:
     return {
         name: _INSIDE,
         f"{name}.exec": _refused(other),
-        f"{name}.grpc": _refused(other),
+        f"{name}.grpc": _INSIDE,
+        f"{name}.grpc.mode": _refused("only Plaintext is spoken: remove it", "Plaintext"),
+        f"{name}.grpc.port": _honoured(),
+        f"{name}.grpc.service": _honoured(),
         **_http_get(f"{name}.httpGet"),
         **{f"{name}.{each}": _honoured() for each in honoured},
     }

@@ -107,11 +107,19 @@ class TcpSocket(_Part, frozen=True):
     host: str = ""
 
 
+class Grpc(_Part, frozen=True):
+    """`grpc`."""
+
+    port: int
+    service: str | None = None
+
+
 class Probe(_Part, frozen=True):
     """`startupProbe`, `readinessProbe`, `livenessProbe`; the API's defaults."""
 
     http_get: HttpGet | None = None
     tcp_socket: TcpSocket | None = None
+    grpc: Grpc | None = None
     initial_delay_seconds: int = 0
     period_seconds: int = 10
     timeout_seconds: int = 1

@@ -10,7 +10,7 @@ import dataclasses
 import enum
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from wasm_node.agent.model import manifest
 
@@ -60,7 +60,21 @@ class TcpSocket:
     host: str = ""
 
 
-Check: TypeAlias = HttpGet | TcpSocket
+@dataclasses.dataclass(frozen=True)
+class Grpc:
+    """
+    Passes when grpc.health.v1.Health/Check answers SERVING, without TLS.
+
+    Attributes:
+        port: of the container itself.
+        service: whose health is asked; empty is the server's.
+    """
+
+    port: int
+    service: str = ""
+
+
+Check: TypeAlias = HttpGet | TcpSocket | Grpc
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +127,8 @@ def endpoint(check: Check, own: Callable[[int], Endpoint]) -> Endpoint | None:
     """
     if isinstance(check.port, str):
         return None
-    return Endpoint(check.host, check.port) if check.host else own(check.port)
+    host = "" if isinstance(check, Grpc) else check.host
+    return Endpoint(host, check.port) if host else own(check.port)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +166,7 @@ def of(container: manifest.Container) -> tuple[Probe, ...]:
     """
     Read a container's probes, as the API server would default them.
 
-    Those by exec and grpc are left out: `model.fields` refuses their pods.
+    Those by exec are left out: `model.fields` refuses their pods.
 
     Raises:
         ValueError: `FIELD: why`.
@@ -164,13 +179,13 @@ def of(container: manifest.Container) -> tuple[Probe, ...]:
     return tuple(
         _probe(kind, check, read, container)
         for kind, read in found.items()
-        if read is not None and (check := read.http_get or read.tcp_socket) is not None
+        if read is not None and (check := read.http_get or read.tcp_socket or read.grpc) is not None
     )
 
 
 def _probe(
     kind: Kind,
-    check: manifest.HttpGet | manifest.TcpSocket,
+    check: manifest.HttpGet | manifest.TcpSocket | manifest.Grpc,
     read: manifest.Probe,
     container: manifest.Container,
 ) -> Probe:
@@ -185,12 +200,24 @@ def _probe(
     grace_s = read.termination_grace_period_seconds
     if min(*numbers, grace_s or 0) < 0:
         raise ValueError(f"{field}: no number in it may be negative")
-    made = (
-        TcpSocket(_port(check.port, container, field), check.host)
-        if isinstance(check, manifest.TcpSocket)
-        else http_get(check, container, field)
-    )
+    made = _check(check, container, field)
     return Probe(kind, made, *numbers, None if grace_s is None else float(grace_s))
+
+
+def _check(
+    read: manifest.HttpGet | manifest.TcpSocket | manifest.Grpc,
+    container: manifest.Container,
+    field: str,
+) -> Check:
+    match read:
+        case manifest.HttpGet():
+            return http_get(read, container, field)
+        case manifest.TcpSocket(port, host):
+            return TcpSocket(_port(port, container, field), host)
+        case manifest.Grpc(port, service):
+            return Grpc(_number(port, field), service or "")
+        case never:
+            assert_never(never)
 
 
 def http_get(read: manifest.HttpGet, container: manifest.Container, field: str) -> HttpGet:
@@ -216,6 +243,10 @@ def _port(wanted: int | str, container: manifest.Container, field: str) -> int |
     """Look a name up among the container's ports."""
     named = (each.container_port for each in container.ports if each.name == wanted)
     port = next(named, wanted)
-    if isinstance(port, int) and port not in _PORTS:
+    return _number(port, field) if isinstance(port, int) else port
+
+
+def _number(port: int, field: str) -> int:
+    if port not in _PORTS:
         raise ValueError(f"{field}: {port} is not a port: it has to be from 1 to 65535")
     return port

@@ -33,5 +33,9 @@ async def _once(wanted: probe.Probe, at: probe.Endpoint) -> probe.Outcome:
             return await http.get(check, at, wanted.timeout_s)
         case probe.TcpSocket():
             return await tcp.knock(at, wanted.timeout_s)
+        case probe.Grpc() as check:
+            from wasm_node.agent.probes import grpc  # 1.4 MiB that most nodes never need
+
+            return await grpc.check(check, at, wanted.timeout_s)
         case never:
             assert_never(never)

@@ -16,6 +16,7 @@
 //   /silent           ends without an answer
 //   /ask?AUTHORITY    status that http://AUTHORITY/ has, or "error N"
 //   /asks?AUTHORITY   the same by https
+//   /grpc.health.v1.Health/Check  SERVING, in gRPC
 
 typedef unsigned char u8;
 typedef int i32;
@@ -263,6 +264,12 @@ static void handle(i32 request) {
     text("summed\n");
     trailers = new_fields();
     append(trailers, "x-sum", 5, "42", 2, result);
+    end(trailers);
+  } else if (is(path, size, "/grpc.health.v1.Health/Check")) {
+    begin(200, "content-type", "application/grpc");
+    write("\0\0\0\0\2\x08\1", 7);
+    trailers = new_fields();
+    append(trailers, "grpc-status", 11, "0", 1, result);
     end(trailers);
   } else if (is(path, size, "/hello")) answer("hello from wasm\n");
   else {
