@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from e2e import load, pods
-from e2e.cluster import wait_until
+from e2e.cluster import Guard, wait_until
 from e2e.namespaces import Namespace
 from tests.component.http import programs
 
@@ -253,3 +253,27 @@ def test_a_port_has_one_owner(namespace: Namespace, web: str, port: int) -> None
     assert f"{namespace.name}/Pod/second" in said["message"]
     assert f"{namespace.name}/Pod/first" in said["message"]
     assert body == b"hello from wasm\n"
+
+
+def test_a_pod_has_a_port_of_its_host(
+    namespace: Namespace, web: str, port: int, guard: Guard
+) -> None:
+    """Beside its own, while it runs; a second pod is told whose it is."""
+    host_port = guard.claim_port()
+    wanted = pods.pod(
+        "first",
+        web,
+        restart="Always",
+        ports=[{"containerPort": port, "hostPort": host_port}],
+        readinessProbe={"grpc": {"port": port}, "periodSeconds": 1},
+    )
+    namespace.apply(wanted)
+    node = namespace.wait("first", "a ready pod", pods.is_ready).pod["spec"]["nodeName"]
+    answers = {_answer(f"http://127.0.0.1:{each}/hello") for each in (port, host_port)}
+    wanted["metadata"]["name"], wanted["spec"]["nodeName"] = "second", node
+    namespace.apply(wanted)
+    rejected = namespace.wait_over("second")["status"]
+
+    assert answers == {"hello from wasm\n"}
+    assert (rejected["phase"], rejected["reason"]) == ("Failed", "NodePorts")
+    assert f"TCP {host_port} is already that of pod {namespace.name}/first" in rejected["message"]

@@ -54,6 +54,14 @@ class Mount:
 
 
 @dataclasses.dataclass(frozen=True)
+class HostPort:
+    """A port beside a container's own; an empty address is that of those."""
+
+    address: str
+    port: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Http:
     """
     How a container serves HTTP: one whose program asks for that.
@@ -70,6 +78,7 @@ class Http:
         max_header_bytes: of a request; more is answered 431.
         idle_s: after so long without a request its memory is given back.
         linger_s: how long, once told to end, it goes on accepting at most.
+        host_ports: more that serve the same.
     """
 
     mode: str
@@ -82,6 +91,13 @@ class Http:
     max_header_bytes: int
     idle_s: float
     linger_s: float
+    host_ports: tuple[HostPort, ...] = ()
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Self:
+        """Make one of decoded JSON; TypeError and KeyError where it is none."""
+        beside = tuple(HostPort(**each) for each in fields.get("host_ports", ()))
+        return cls(**{**fields, "ports": tuple(fields["ports"]), "host_ports": beside})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +194,7 @@ class ContainerSpec:
         try:
             return cls(
                 grants=Grants(**{k: _frozen(v) for k, v in grants.items()}) if grants else None,
-                http=Http(**{**http, "ports": tuple(http["ports"])}) if http else None,
+                http=Http.of(http) if http else None,
                 id=AttemptId(**fields.pop("id")),
                 argv=tuple(fields.pop("argv")),
                 env=tuple((name, value) for name, value in fields.pop("env")),

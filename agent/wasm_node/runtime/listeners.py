@@ -2,10 +2,11 @@
 The sockets on which guests are asked: shared ports, and two private doors each.
 
 A port belongs to one owner (a Deployment, say): its attempts accept from one
-listener, so that a replica that comes or goes loses no connection. A listener
-lives as long as an attempt that uses it. So that it outlives the supervisor
-too, one message with all of them lies in a socket pair of which init holds
-both ends; it is replaced by sending the next before taking off the last.
+listener, so that a replica that comes or goes loses no connection. A listener,
+of one address or of all, lives as long as an attempt that uses it. So that it
+outlives the supervisor too, one message with all of them lies in a socket pair
+of which init holds both ends; it is replaced by sending the next before taking
+off the last.
 """
 
 import array
@@ -28,7 +29,9 @@ _MOST_PORTS = 250
 _MESSAGE_BYTES = 1 << 17
 
 
-_Kept: TypeAlias = tuple[int, str, socket.socket]
+_Where: TypeAlias = tuple[str, int]
+"""An address, empty for every one there is, and a port."""
+_Kept: TypeAlias = tuple[str, int, str, socket.socket]
 
 
 class PortTaken(Exception):
@@ -51,7 +54,8 @@ class Listeners:
         self._wanted = wanted
         self._store = _Store(*kept)
         self._ports = {
-            port: _Port(owner, listener) for port, owner, listener in self._store.adopt()
+            (address, port): _Port(owner, listener)
+            for address, port, owner, listener in self._store.adopt()
         }
         self._doors = wanted.run / layout.WORKERS
         self._doors.mkdir(exist_ok=True)
@@ -66,15 +70,16 @@ class Listeners:
                 too many.
             OSError: the host denies a port; the text names it.
         """
-        for port in http.ports:
-            self._check(port, http.owner)
-        new = [port for port in http.ports if port not in self._ports]
-        for port in new:
-            self._ports[port] = _Port(http.owner, self._listen(port))
+        places = self._places(http)
+        for where in places:
+            self._check(where, http.owner)
+        new = [where for where in places if where not in self._ports]
+        for where in new:
+            self._ports[where] = _Port(http.owner, self._listen(where))
         if new:
             self._keep()
         self._use(each, http)
-        made = [self._ports[port].listener for port in http.ports]
+        made = [self._ports[where].listener for where in places]
         doors = [self._door(path) for path in self._paths(each)]
         return [*(door.detach() for door in doors), *(os.dup(door.fileno()) for door in made)]
 
@@ -97,31 +102,44 @@ class Listeners:
             port.users.discard(each)
         self._close_unused()
 
+    def _places(self, http: records.Http) -> list[_Where]:
+        """List where it listens, without what is part of another place."""
+        own = self._wanted.address
+        found = [(own, port) for port in http.ports]
+        found += [(each.address or own, each.port) for each in http.host_ports]
+        return [
+            (address, port)
+            for address, port in dict.fromkeys(found)
+            if not address or ("", port) not in found
+        ]
+
     def _use(self, each: records.AttemptId, http: records.Http) -> None:
-        for port in http.ports:
-            if port in self._ports:
-                self._ports[port].users.add(each)
+        for where in self._places(http):
+            if where in self._ports:
+                self._ports[where].users.add(each)
 
     def _close_unused(self) -> None:
-        unused = [port for port, held in self._ports.items() if not held.users]
-        for port in unused:
-            self._ports.pop(port).listener.close()
+        unused = [where for where, held in self._ports.items() if not held.users]
+        for where in unused:
+            self._ports.pop(where).listener.close()
         if unused:
             self._keep()
 
-    def _check(self, port: int, owner: str) -> None:
-        held = self._ports.get(port)
-        if held is not None and held.owner != owner:
-            raise PortTaken(
-                f"cannot listen on port {port} for {owner}: on this node it is {held.owner}'s, and "
-                "pods of a node share one IP; give one of the two another containerPort, or keep "
-                "them on different nodes by pod anti-affinity"
-            )
-        if held is None and len(self._ports) >= _MOST_PORTS:
+    def _check(self, where: _Where, owner: str) -> None:
+        address, port = where
+        for (other, number), held in self._ports.items():
+            meets = number == port and (other == address or not other or not address)
+            if meets and (held.owner != owner or other != address):
+                raise PortTaken(
+                    f"cannot listen on port {port} for {owner}: on this node it is {held.owner}'s, "
+                    "and pods of a node share one IP; give one of the two another containerPort "
+                    "(or hostPort), or keep them on different nodes by pod anti-affinity"
+                )
+        if where not in self._ports and len(self._ports) >= _MOST_PORTS:
             raise PortTaken(f"cannot listen on port {port}: this node has {_MOST_PORTS} in use")
 
-    def _listen(self, port: int) -> socket.socket:
-        address = self._wanted.address
+    def _listen(self, where: _Where) -> socket.socket:
+        address, port = where
         family = socket.AF_INET6 if ":" in address or not address else socket.AF_INET
         try:
             return socket.create_server(
@@ -131,13 +149,13 @@ class Listeners:
                 dualstack_ipv6=not address,
             )
         except OSError as error:
-            where = f"{address or 'every address'}, port {port}"
+            shown = f"{address or 'every address'}, port {port}"
             if error.errno == errno.EADDRINUSE:
                 raise PortTaken(
-                    f"cannot listen on {where}: another program of this host does; give the "
+                    f"cannot listen on {shown}: another program of this host does; give the "
                     "container another containerPort (wasm-node run FILE: --port)"
                 ) from error
-            raise OSError(error.errno, f"cannot listen on {where}: {error.strerror}") from error
+            raise OSError(error.errno, f"cannot listen on {shown}: {error.strerror}") from error
 
     def _paths(self, each: records.AttemptId) -> tuple[Path, Path]:
         run = self._wanted.run
@@ -157,7 +175,7 @@ class Listeners:
         return door
 
     def _keep(self) -> None:
-        self._store.keep([(port, held.owner, held.listener) for port, held in self._ports.items()])
+        self._store.keep([(*at, held.owner, held.listener) for at, held in self._ports.items()])
 
 
 class _Store:
@@ -178,7 +196,7 @@ class _Store:
         while (found := self._peek()) is not None:
             who, generation, listeners = found
             if who == self._me and generation == self._generation:
-                for _, _, twice in listeners:
+                for *_, twice in listeners:
                     twice.close()
                 break
             if generation > self._generation:
@@ -186,7 +204,7 @@ class _Store:
                 newest, listeners = listeners, newest
                 self._generation = generation
                 self._send(newest)
-            for _, _, older in listeners:
+            for *_, older in listeners:
                 older.close()
             self._out.recv(1)
         return newest
@@ -200,8 +218,8 @@ class _Store:
             self._out.recv(1)
 
     def _send(self, listeners: list[_Kept]) -> None:
-        what = [self._me, self._generation, [(port, owner) for port, owner, _ in listeners]]
-        fds = [listener.fileno() for _, _, listener in listeners]
+        what = [self._me, self._generation, [named for *named, _ in listeners]]
+        fds = [listener.fileno() for *_, listener in listeners]
         socket.send_fds(self._into, [json.dumps(what).encode()], fds)
         self._holds = True
 

@@ -61,6 +61,11 @@ def _http(owner: str, *ports: int) -> records.Http:
     return records.Http("proxy", owner, ports, 1, 1, 1.0, 1, 1, 1.0, 1.0)
 
 
+def _beside(http: records.Http, *more: tuple[str, int]) -> records.Http:
+    made = tuple(records.HostPort(address, port) for address, port in more)
+    return dataclasses.replace(http, host_ports=made)
+
+
 def _free_port() -> int:
     with socket.create_server((_LOOPBACK, 0)) as chosen:
         return int(chosen.getsockname()[1])
@@ -79,9 +84,9 @@ def _worker(
             one.close()
 
 
-def _answers(port: int) -> bool:
+def _answers(port: int, address: str = _LOOPBACK) -> bool:
     with socket.socket() as client:
-        return client.connect_ex((_LOOPBACK, port)) == 0
+        return client.connect_ex((address, port)) == 0
 
 
 def test_attempts_of_one_owner_share_a_queue(bed: Bed) -> None:
@@ -169,6 +174,58 @@ def test_what_nobody_uses_any_more_is_closed(bed: Bed) -> None:
     run = bed.settings.run
     doors = {layout.guest_socket(run, kept), layout.admin_socket(run, kept)}
     assert set((run / layout.WORKERS).iterdir()) == doors
+
+
+def test_ports_of_the_host_are_opened_beside(bed: Bed) -> None:
+    """On the address that is wanted, or on ours; all are closed together."""
+    own, other, third, here = _free_port(), _free_port(), _free_port(), bed.next()
+    http = _beside(_http("ns/Pod/a", own), ("", own), ("", other), ("127.0.0.2", third))
+    with _worker(here, _attempt("a"), http) as made:
+        where = [each.getsockname() for each in made]
+    here.close(_attempt("a"))
+
+    assert [(_LOOPBACK, own), (_LOOPBACK, other), ("127.0.0.2", third)] == where
+    assert not _answers(other)
+    assert not _answers(third, "127.0.0.2")
+
+
+def test_an_address_may_be_anothers(bed: Bed) -> None:
+    """One port, two addresses, two owners; and one that has it of both."""
+    port, here = _free_port(), bed.next()
+    second = _beside(_http("ns/Pod/b", _free_port()), ("127.0.0.2", port))
+    with (
+        _worker(here, _attempt("a"), _http("ns/Pod/a", port)),
+        _worker(here, _attempt("b"), second),
+    ):
+        assert _answers(port)
+        assert _answers(port, "127.0.0.2")
+        with pytest.raises(listeners.PortTaken, match=r"ns/Pod/c: .* it is ns/Pod/b's"):
+            here.open(_attempt("c"), _beside(_http("ns/Pod/c"), ("127.0.0.2", port)))
+
+
+def test_every_address_has_one_of_them_within(bed: Bed) -> None:
+    """A runtime on all addresses has a port on each; another never does."""
+    every = Bed(dataclasses.replace(bed.settings, address=""), bed.kept, bed.made)
+    port, here = _free_port(), every.next()
+    http = _beside(_http("ns/Pod/a", port), ("127.0.0.2", port))
+    with _worker(here, _attempt("a"), http) as made:
+        assert 1 == len(made)
+        assert _answers(port, "127.0.0.2")
+        with pytest.raises(listeners.PortTaken, match=r"ns/Pod/b: .* it is ns/Pod/a's"):
+            here.open(_attempt("b"), _beside(_http("ns/Pod/b"), ("127.0.0.2", port)))
+
+
+def test_ports_of_the_host_outlive_a_supervisor(bed: Bed) -> None:
+    """The next one knows them by their addresses."""
+    port = _free_port()
+    http = _beside(_http("ns/Pod/a", _free_port()), ("127.0.0.2", port))
+    bed.killed({_attempt("a"): http})
+    heir = bed.next()
+    heir.adopt({_attempt("a"): http})
+
+    assert _answers(port, "127.0.0.2")
+    with pytest.raises(listeners.PortTaken):
+        heir.open(_attempt("b"), _beside(_http("ns/Pod/b"), ("127.0.0.2", port)))
 
 
 def test_doors_are_private(bed: Bed) -> None:

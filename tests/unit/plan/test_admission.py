@@ -64,6 +64,57 @@ def test_what_fits(
     assert admission.admit(_pod("new", _asking(**asked)), beside, ROOM) == expected
 
 
+def _port(
+    host_port: int, host_ip: str = "", protocol: str = "TCP", own: int = 80
+) -> dict[str, Any]:
+    asked = {"containerPort": own, "hostPort": host_port, "protocol": protocol}
+    return asked | ({"hostIP": host_ip} if host_ip else {})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "held", "fits"),
+    [
+        (_port(80), _port(80), False),
+        (_port(80, own=1), _port(80, own=2), False),
+        (_port(80), _port(81), True),
+        (_port(80), _port(80, protocol="UDP"), True),
+        (_port(80, "127.0.0.1"), _port(80), False),
+        (_port(80), _port(80, "127.0.0.1"), False),
+        (_port(80, "127.0.0.1"), _port(80, "0.0.0.0"), False),  # noqa: S104  # nothing is bound
+        (_port(80, "127.0.0.1"), _port(80, "127.0.0.1"), False),
+        (_port(80, "127.0.0.1"), _port(80, "192.0.2.1"), True),
+        (_port(0), _port(0), True),
+    ],
+)
+def test_a_port_of_the_host_is_one_pods(
+    wanted: dict[str, Any], held: dict[str, Any], fits: bool
+) -> None:
+    """As HostPortInfo.CheckConflict has it; both pods are named."""
+    other = _pod("other", _asking(ports=[held]))
+    found = admission.admit(_pod("new", _asking(ports=[wanted])), [other], ROOM)
+
+    assert found == (
+        None
+        if fits
+        else observed.Rejected(
+            "NodePorts",
+            "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the "
+            f"requested pod ports: {wanted['protocol']} 80 is already that of pod default/other",
+        )
+    )
+
+
+@pytest.mark.parametrize(("policy", "fits"), [("Always", False), ("", True)])
+def test_only_what_runs_on_holds_a_port(policy: str, fits: bool) -> None:
+    """As GetHostPorts: sidecars do, other init containers do not."""
+    init = _asking(ports=[_port(80)]) | ({"restartPolicy": policy} if policy else {})
+    other = _pod("other", inits=(init,))
+    over = _pod("over", _asking(ports=[_port(80)]), phase="Failed")
+    found = admission.admit(_pod("new", _asking(ports=[_port(80)])), [other, over], ROOM)
+
+    assert (found is None) is fits
+
+
 def test_what_does_not_count() -> None:
     """A pod that is over has nothing, and a pod is not beside itself."""
     over = _pod("over", _asking("1"), phase="Succeeded")

@@ -52,6 +52,10 @@ class Starter:
         env = await self._environment(pod, wanted, here)
         program, serves = await self._program(wanted, here, dict(env))
         http = serving.http(pod, wanted, serves=serves)
+        refused = list(serving.refusals(wanted, self._place(), serves=http is not None))
+        if refused:
+            text = "; ".join(str(each) for each in refused)
+            raise errors.BadInput(text, reason="UnsupportedPodSpec")
         log = await asyncio.to_thread(self._log, pod.ref, wanted.name, attempt)
         tree = here.found.tree
         root = () if tree is None else (records.Mount(str(tree), "/", read_only=True),)

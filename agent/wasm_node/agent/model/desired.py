@@ -7,7 +7,7 @@ as written is a DesiredPod too, with `refusals`: it waits, and says why.
 
 import dataclasses
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Self, TypeAlias
 
 from wasm_node.agent.model import grants, hooks, ids, manifest, probe, requests, serving
@@ -216,6 +216,11 @@ class DesiredPod:
     def sidecars(self) -> tuple[DesiredContainer, ...]:
         """The init containers that run on."""
         return tuple(each for each in self.init_containers if each.sidecar)
+
+    def host_ports(self) -> Iterator[manifest.Port]:
+        """Iterate over ports with a hostPort, which it has while it runs."""
+        for each in self.sidecars + self.containers:
+            yield from (port for port in each.ports if port.host_port)
 
     def container(self, name: str) -> DesiredContainer:
         """Return one container; KeyError where there is none of that name."""

@@ -61,10 +61,6 @@ _SCHEDULER = _honoured("by the scheduler")
 _CONTROL_PLANE = _honoured("by the API server and its controllers")
 _UID = _meaningless("every pod has a user id of its own that no guest can see or choose")
 _STRICTER = _meaningless("the wasm sandbox is stricter already: a guest makes no system call")
-_NO_HOST_PORT = (
-    "a wasm pod's ports are on the runtime's address, not on the host's: use a Service, of type "
-    "NodePort for a port of every host"
-)
 _LATER = "not supported by this version of wasm-node: remove it, or run the pod on a Linux node"
 _HOST = "a wasm guest has no way to use the host's namespaces: remove it"
 _RESOLVER = _meaningless("names are looked up as the runtime's own pod does")
@@ -243,8 +239,10 @@ CONTAINER: Mapping[str, Fate] = {
     "ports.containerPort": _honoured(
         "TCP for programs that serve HTTP; where a guest's own sockets may listen"
     ),
-    "ports.hostIP": _meaningless("only with a hostPort"),
-    "ports.hostPort": _refused(_NO_HOST_PORT, 0),
+    "ports.hostIP": _honoured("of programs that serve HTTP; with a hostPort"),
+    "ports.hostPort": _honoured(
+        "on machines that are nodes by themselves; elsewhere the pod waits: docs/http.md"
+    ),
     "ports.name": _honoured("by Services and probes"),
     "ports.protocol": _honoured("TCP; UDP for a guest's own sockets"),
     **_probe("readinessProbe"),

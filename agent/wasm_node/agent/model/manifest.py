@@ -81,6 +81,8 @@ class Port(_Part, frozen=True):
     container_port: int
     name: str = ""
     protocol: str = "TCP"
+    host_port: int = 0
+    host_ip: str = msgspec.field(name="hostIP", default="")
 
 
 class Header(_Part, frozen=True):
