@@ -77,6 +77,15 @@ def test_a_trap_near_the_limit_is_not_called_oom(namespace: Namespace, images: I
     assert ended["exitCode"] in {134, 137}
 
 
+def test_a_guest_leaves_its_last_words(namespace: Namespace, images: Images) -> None:
+    """What it writes to terminationMessagePath is its ending's message."""
+    args = "words", "the oven is cold", 1, 3
+    pod = pods.pod("cook", images("leave"), *args, terminationMessagePath="/run/words")
+    ended = _ended(namespace, pod)
+
+    assert (ended["exitCode"], ended["message"]) == (3, "the oven is cold")
+
+
 def test_a_missing_import_waits_and_names_it(namespace: Namespace, images: Images) -> None:
     """A module that wants what nobody gives never starts, and says what."""
     namespace.apply(pods.pod("wants", images("missing")))

@@ -3,8 +3,9 @@ Where the two programs leave things for each other below the state directory.
 
 `pods/UID/containers/NAME/ATTEMPT/` is one attempt: `spec.json` (the agent's),
 `worker.jsonl` (the worker's own, see `journal`), `stop.json` and `exit.json`
-(the supervisor's). Every id is checked before it becomes part of a path: what
-comes over the socket must not be able to leave the directory.
+(the supervisor's), and `message/` with the guest's last words while it runs.
+Every id is checked before it becomes part of a path: what comes over the socket
+must not be able to leave the directory.
 """
 
 import hashlib
@@ -19,6 +20,8 @@ SPEC = "spec.json"
 WORKERS = "workers"
 """In the run directory: two sockets for each worker that serves HTTP."""
 JOURNAL = "worker.jsonl"
+MESSAGE = "message"
+"""In an attempt's directory: what the guest sees around its last words."""
 STOP = "stop.json"
 EXIT = "exit.json"
 TRASH = "trash"
@@ -92,6 +95,11 @@ def container(state: Path, attempt: records.AttemptId) -> Path:
 def attempt(state: Path, each: records.AttemptId) -> Path:
     """Return the directory of one attempt."""
     return container(state, each) / str(each.attempt)
+
+
+def message(state: Path, each: records.AttemptId) -> Path:
+    """Return the directory of the file for an attempt's last words."""
+    return attempt(state, each) / MESSAGE
 
 
 def guest_socket(run: Path, each: records.AttemptId) -> Path:

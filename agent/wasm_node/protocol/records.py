@@ -151,8 +151,10 @@ class ContainerSpec:
             of no use to wait for, whoever stops it.
         http: how it serves HTTP; None: it does not.
         grants: what it may reach of the network; None is nothing.
-        message_from_log: where it fails, the end of its log is part of the
-            message.
+        message_file: name of the file in its directory `message/`, one of the
+            mounts, whose end is part of the message; empty: there is none.
+        message_from_log: where it fails, and has left that file empty, the
+            end of its log is.
     """
 
     id: AttemptId
@@ -169,6 +171,7 @@ class ContainerSpec:
     stop_grace_s: float | None = None
     http: Http | None = None
     grants: Grants | None = None
+    message_file: str = ""
     message_from_log: bool = False
 
     def to_json(self) -> bytes:
@@ -216,7 +219,7 @@ class ExitRecord:
         ended_by: who ended it.
         reason: a CamelCase word for `state.terminated.reason`: Completed,
             Error, WasmTrap, OOMKilled, StartError, ContainerStatusUnknown.
-        message: for people, at most 6 KiB; empty where the code says it all.
+        message: for people, at most 16 KiB; empty where the code says it all.
         started_at_ns: unix time in nanoseconds when the guest was entered, or
             when the start was given up.
         finished_at_ns: unix time in nanoseconds of the end.

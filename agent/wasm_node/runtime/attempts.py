@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wasm_node.protocol import journal, layout, messages, records
-from wasm_node.runtime import crilog, durable
+from wasm_node.runtime import crilog, durable, lastwords
 
 _END_BYTES = 1 << 16
 
@@ -67,6 +67,7 @@ class Attempt:
         self.phase = Phase.ENDED
         with contextlib.suppress(OSError):  # a full disk, or the agent was too quick
             durable.write(self.directory / layout.EXIT, how.to_json())
+            lastwords.remove(self.directory / layout.MESSAGE)
 
     def stop_grace_s(self) -> float | None:
         """Return how long its own end is worth waiting for; None: any time."""
@@ -74,11 +75,14 @@ class Attempt:
         return spec.stop_grace_s if spec else None
 
     def explained(self, how: records.ExitRecord) -> records.ExitRecord:
-        """Add the end of the log to an ending, where its spec has it so."""
-        spec = self._spec() if how.code else None
-        if spec is None or not spec.message_from_log:
+        """Add the guest's last words to an ending, as its spec has it."""
+        spec = self._spec()
+        if spec is None:
             return how
-        said = crilog.last(_end_of(Path(spec.log_path)))
+        file = self.directory / layout.MESSAGE / spec.message_file
+        said = lastwords.read(file) if spec.message_file else ""
+        if not said and how.code and spec.message_from_log:
+            said = crilog.last(_end_of(Path(spec.log_path)))
         return dataclasses.replace(how, message=": ".join(filter(None, (how.message, said))))
 
     def read_http(self) -> None:
@@ -142,6 +146,7 @@ def _ticks(pid: int) -> int:
 
 
 def _remove(directory: Path) -> None:
+    lastwords.remove(directory / layout.MESSAGE)
     for path in directory.iterdir():
         path.unlink()
     directory.rmdir()

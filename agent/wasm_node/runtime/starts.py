@@ -22,6 +22,7 @@ from wasm_node.runtime import (
     durable,
     eventloop,
     forklink,
+    lastwords,
     listeners,
     uids,
     volumes,
@@ -165,6 +166,8 @@ class Starts:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         user = self._users.of(attempt.id.pod_uid)
         self._disks.make(attempt.id.pod_uid, spec.mounts, user)
+        if spec.message_file:
+            lastwords.make(attempt.directory / layout.MESSAGE, spec.message_file, user)
         joins = self._limits.make(attempt.id, spec.memory_limit_bytes, spec.cpu_limit_millis)
         order = {
             "uid": user,

@@ -62,6 +62,7 @@ def test_output(guest: str, args: Sequence[str], output: str) -> None:
         ("component-exit", [], 42),
         ("neartrap", ["65"], 3),
         ("readfile", ["/nowhere/file"], 2),
+        ("leave", ["file", "text"], 64 + 8),
     ],
 )
 def test_exit_code(guest: str, args: Sequence[str], code: int) -> None:
@@ -149,6 +150,15 @@ def test_readfile(tmp_path: Path, mount: str) -> None:
 def test_readfile_names_the_error(tmp_path: Path) -> None:
     """A file that is not there gives 64 + WASI's ENOENT, which is 44."""
     assert 108 == run("readfile", f"--mount={tmp_path}:/config", "/config/key").returncode
+
+
+def test_leave(tmp_path: Path) -> None:
+    """The file has the text so often, and nothing of what it was before."""
+    (tmp_path / "words").write_text("before that there was more")
+    done = run("leave", f"--mount={tmp_path}:/dev", "words", "bye", "3", "7")
+
+    assert 7 == done.returncode
+    assert "byebyebye" == (tmp_path / "words").read_text()
 
 
 def _lines_of(*wanted: list[str]) -> Iterator[bytes]:

@@ -1,5 +1,6 @@
 """Starting attempts: what becomes of what cannot be had."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from wasm_node.agent import errors, statedir
 from wasm_node.agent.files import localpods
 from wasm_node.agent.loops import starting
 from wasm_node.agent.model import environment, ids, image, observed, parsing
+from wasm_node.protocol import records
 
 DIGEST = ids.Digest("sha256:" + 64 * "0")
 PROGRAM = image.Program(Path("/x.wasm"), DIGEST, image.Kind.MODULE, ())
@@ -27,19 +29,27 @@ class Refusing(localpods.LocalPods):
         raise errors.Retryable(f"GET {kind} {namespace}/{name}: 403", reason="Forbidden")
 
 
-async def _start(pod_ip: str, **fields: Any) -> observed.Running:
+async def _start(
+    pod_ip: str,
+    *,
+    found: image.Image = IMAGE,
+    runtime: FakeContainers | None = None,
+    annotations: Mapping[str, str] | None = None,
+    **fields: Any,
+) -> observed.Running:
     container = {"name": "main", "image": "x", **fields}
-    meta = {"name": "p", "namespace": "n", "uid": "u"}
-    pod = parsing.pod({"metadata": meta, "spec": {"containers": [container]}})
+    meta = {"name": "p", "namespace": "n", "uid": "u", "annotations": annotations or {}}
+    spec = {"containers": [container], "volumes": [{"name": "data", "emptyDir": {}}]}
+    pod = parsing.pod({"metadata": meta, "spec": spec})
     starter = starting.Starter(
         Refusing(),
-        FakePuller({"x": IMAGE}),
-        FakeContainers(),
+        FakePuller({"x": found}),
+        runtime or FakeContainers(),
         FakeLogStore(),
         statedir.StateDir(Path("/state"), Path("/run"), Path("/logs")),
         lambda: environment.Place("node", "192.0.2.1", pod_ip),
     )
-    here = observed.ImageHere(IMAGE.image_id, PROGRAM, IMAGE)
+    here = observed.ImageHere(found.image_id, PROGRAM, found)
     return await starter.start(pod, pod.container("main"), here, attempt=0)
 
 
@@ -61,3 +71,46 @@ async def test_a_port_of_the_host_that_cannot_be_had_is_said() -> None:
 
     assert told.value.reason == "UnsupportedPodSpec"
     assert running.id.container == "main"
+
+
+@pytest.mark.parametrize(
+    ("fields", "mounts", "name"),
+    [
+        ({}, [records.Mount("/state/pods/u/containers/main/0/message", "/dev", False)],
+         "termination-log"),
+        ({"terminationMessagePath": "/run/words"},
+         [records.Mount("/state/pods/u/containers/main/0/message", "/run", False)], "words"),
+        ({"terminationMessagePath": ""}, [], ""),
+        ({"volumeMounts": [{"name": "data", "mountPath": "/dev"}]},
+         [records.Mount("/state/pods/u/volumes/data", "/dev", False)], ""),
+        ({"ports": [{"containerPort": 80}], "annotations": {"wasm-node.dev/http": "wagi"}}, [], ""),
+    ],
+    ids=["usual", "named", "none", "volume", "http"],
+)  # fmt: skip
+async def test_a_guest_is_given_a_file_for_its_last_words(
+    fields: dict[str, Any], mounts: list[records.Mount], name: str
+) -> None:
+    """Behind all other mounts; not where it would hide one, nor to a server."""
+    runtime = FakeContainers()
+    await _start("192.0.2.1", runtime=runtime, **fields)
+
+    (spec,) = runtime.specs
+    assert (mounts, name) == (list(spec.mounts), spec.message_file)
+
+
+async def test_last_words_that_would_hide_files_are_refused(tmp_path: Path) -> None:
+    """Of the image or of a volume; an empty directory hides nothing."""
+    for each in ("empty", "etc/app"):
+        (tmp_path / each).mkdir(parents=True)
+    found = dataclasses.replace(IMAGE, tree=tmp_path)
+    mounts = [{"name": "data", "mountPath": "/data"}]
+    for path in ("/etc/words", "/data/words"):
+        named: dict[str, Any] = {"terminationMessagePath": path, "volumeMounts": mounts}
+        with pytest.raises(errors.BadInput, match=f"main.terminationMessagePath: {path}") as told:
+            await _start("192.0.2.1", found=found, **named)
+        assert told.value.reason == "UnsupportedPodSpec"
+
+    runtime = FakeContainers()
+    for path in ("/empty/words", "/new/words"):
+        await _start("192.0.2.1", found=found, runtime=runtime, terminationMessagePath=path)
+    assert runtime.specs[-1].message_file == "words"

@@ -6,12 +6,13 @@ say where the log goes, ask the runtime.
 """
 
 import asyncio
+import posixpath
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from wasm_node.agent import errors, interfaces, statedir
 from wasm_node.agent.model import desired, environment, ids, image, observed
-from wasm_node.agent.plan import grants, node, pods, serving
+from wasm_node.agent.plan import grants, lastwords, node, pods, serving
 from wasm_node.protocol import layout, records
 
 _ASK_S = 10.0
@@ -60,21 +61,24 @@ class Starter:
         tree = here.found.tree
         root = () if tree is None else (records.Mount(str(tree), "/", read_only=True),)
         volumes = (self._mount(pod, each) for each in wanted.mounts)
+        own = records.AttemptId(pod.ref.uid, wanted.name, attempt)
+        words = None if http else await asyncio.to_thread(self._last_words, wanted, own, tree)
         spec = records.ContainerSpec(
-            id=records.AttemptId(pod.ref.uid, wanted.name, attempt),
+            id=own,
             pod_namespace=pod.ref.namespace,
             pod_name=pod.ref.name,
             module_path=str(program.path),
             module_digest=program.digest,
             argv=program.argv,
             env=env,
-            mounts=(*root, *volumes),
+            mounts=(*root, *volumes, *((words,) if words else ())),
             log_path=str(log),
             memory_limit_bytes=wanted.memory_limit_bytes,
             cpu_limit_millis=wanted.cpu_limit_millis,
             stop_grace_s=None if http else pods.stop_grace(pod, wanted),
             http=http,
             grants=grants.grants(pod, wanted, serves=http is not None),
+            message_file=posixpath.basename(lastwords.path(wanted)) if words else "",
             message_from_log=wanted.message_from_log,
         )
         return await self._containers.start(spec)
@@ -87,6 +91,24 @@ class Starter:
     def _mount(self, pod: desired.DesiredPod, wanted: desired.VolumeMount) -> records.Mount:
         path = layout.volume(self._directory.state, pod.ref.uid, wanted.volume)
         return records.Mount(str(path), wanted.path, wanted.read_only)
+
+    def _last_words(
+        self, wanted: desired.DesiredContainer, own: records.AttemptId, tree: Path | None
+    ) -> records.Mount | None:
+        file = lastwords.path(wanted)
+        if not file:
+            return None
+        directory = posixpath.dirname(file)
+        in_image = tree is not None and _holds(tree / directory.removeprefix("/"))
+        hidden = lastwords.hidden(wanted, in_image=in_image)
+        if hidden and file == lastwords.DEFAULT:
+            return None
+        if hidden:
+            text = f"{wanted.name}.terminationMessagePath: {file} cannot be written to: {hidden}"
+            hint = f"give it a directory where nothing else is, as in {lastwords.DEFAULT}"
+            raise errors.BadInput(f"{text}; {hint}", reason="UnsupportedPodSpec")
+        path = layout.message(self._directory.state, own)
+        return records.Mount(str(path), directory, read_only=False)
 
     async def _environment(
         self, pod: desired.DesiredPod, wanted: desired.DesiredContainer, here: observed.ImageHere
@@ -117,3 +139,13 @@ class Starter:
         if program.digest == here.program.digest:
             return program, here.serves
         return program, await self._containers.prepare(program)  # command[0] was expanded
+
+
+def _holds(directory: Path) -> bool:
+    """Say whether something is there that a mount would hide."""
+    try:
+        return next(directory.iterdir(), None) is not None
+    except (FileNotFoundError, ValueError):  # what can be no path
+        return False
+    except OSError:  # a file, or a link that leads nowhere
+        return True

@@ -129,6 +129,7 @@ class DesiredContainer:
     sidecar: bool = False
     mounts: tuple[VolumeMount, ...] = ()
     lifecycle: hooks.Hooks = hooks.NONE
+    message_path: str = ""
     message_from_log: bool = False
     refusals: tuple["Refusal", ...] = ()
 

@@ -271,10 +271,12 @@ CONTAINER: Mapping[str, Fate] = {
     **_probe("startupProbe"),
     "stdin": _refused(_LATER),
     "stdinOnce": _refused(_LATER),
-    "terminationMessagePath": _meaningless(
-        "the message tells the ending in words; no file is read for it"
+    "terminationMessagePath": _honoured(
+        "where no volume and no file of the image is; not of a program that serves HTTP"
     ),
-    "terminationMessagePolicy": _honoured("FallbackToLogsOnError: the end of the log as well"),
+    "terminationMessagePolicy": _honoured(
+        "FallbackToLogsOnError: the end of the log, where that file is empty"
+    ),
     "tty": _refused(_LATER),
     "volumeDevices": _refused(_LATER),
     "volumeMounts": _INSIDE,

@@ -192,6 +192,7 @@ class Container(_Part, frozen=True):
     restart_policy: str = ""
     restart_policy_rules: tuple[RestartRule, ...] = ()
     volume_mounts: tuple[VolumeMount, ...] = ()
+    termination_message_path: str = "/dev/termination-log"
     termination_message_policy: str = ""
 
 

@@ -166,6 +166,7 @@ def _container(
         ports=read.ports,
         probes=probe.of(read),
         lifecycle=hooks.of(read),
+        message_path=read.termination_message_path,
         message_from_log=read.termination_message_policy == "FallbackToLogsOnError",
         mounts=tuple(
             desired.VolumeMount(each.name, each.mount_path, each.read_only)

@@ -15,6 +15,9 @@ import msgspec
 from wasm_node.agent.model import desired, manifest, observed, podstatus, times
 from wasm_node.agent.plan import images, last, order, pods, probes, restarts
 
+_MESSAGES_BYTES = 12 * 2**10
+"""Of a pod's endings, shared out among its containers."""
+
 _Row: TypeAlias = tuple[str, str | None, str | None]
 """Status, reason and message of a condition."""
 
@@ -125,7 +128,8 @@ def _container(
     now: float,
 ) -> podstatus.ContainerStatus:
     seen = pod.container(container.name)
-    state, last = _states(wanted, container, seen, now)
+    most = _MESSAGES_BYTES // len(wanted.all_containers)
+    state, last = (_bounded(each, most) for each in _states(wanted, container, seen, now))
     return podstatus.ContainerStatus(
         name=container.name,
         image=images.named(container, seen),
@@ -148,6 +152,15 @@ def _ephemeral(
     """As UpdatePodStatus, which passes over it: neither ready nor started."""
     made = _container(wanted, container, pod, now)
     return msgspec.structs.replace(made, ready=False, started=msgspec.UNSET)
+
+
+def _bounded(state: podstatus.State, most: int) -> podstatus.State:
+    """Cut the message of an ending, as normalizeStatus (status_manager.go)."""
+    ended = state.terminated
+    if ended is None or len(ended.message.encode()) <= most:
+        return state
+    message = ended.message.encode()[:most].decode(errors="ignore")
+    return podstatus.State(terminated=msgspec.structs.replace(ended, message=message))
 
 
 def _is_ready(
