@@ -288,6 +288,7 @@ _DONE: Headers = [("grpc-status", "0")]
         (_replying(OK, b"\0\0\0\0\2\x08\x07", trailers=_DONE), 'responded with "7"'),
         (_replying(OK, b"\0\0\0\0\0", trailers=_DONE), 'responded with "UNKNOWN"'),
         (lambda http2: http2.reset_stream(1, 7), "code = Unavailable desc = stream terminated"),
+        (lambda http2: http2.reset_stream(1, 99), "code = Unknown desc = stream terminated"),
         (lambda http2: http2.close_connection(), "code = Unavailable desc = the server is closing"),
     ],
 )  # fmt: skip

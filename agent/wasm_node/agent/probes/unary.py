@@ -181,9 +181,7 @@ class Call:
             case events.StreamEnded() if self.reply is None:
                 self._end({})
             case events.StreamReset(error_code=number):
-                code = _OF_RESET.get(errors.ErrorCodes(number), Code.Internal)
-                word = errors.ErrorCodes(number).name
-                raise RpcError(code, f"stream terminated by RST_STREAM with error code: {word}")
+                raise _reset(number)
             case events.ConnectionTerminated():
                 raise RpcError(Code.Unavailable, "the server is closing the connection (GOAWAY)")
             case _:
@@ -192,7 +190,7 @@ class Call:
     def _begin(self, headers: dict[str, str], *, over: bool) -> None:
         kind = headers.get("content-type", "")
         if not kind.startswith("application/grpc"):
-            status = int(headers[":status"])
+            status = _number(headers[":status"])
             said = f"unexpected HTTP status code received from server: {status} ({_phrase(status)})"
             what = (
                 f'transport: received unexpected content-type "{kind}"'
@@ -211,10 +209,11 @@ class Call:
 
     def _end(self, trailers: dict[str, str]) -> None:
         said = trailers.get("grpc-status", str(int(Code.Unknown)))
-        if not said.isascii() or not said.isdecimal() or len(said) > 9:
+        code = _number(said)
+        if code < 0:
             raise RpcError(Code.Unknown, f"transport: malformed grpc-status: {said[:80]!r}")
-        if int(said) != Code.OK:
-            raise RpcError(int(said), parse.unquote(trailers.get("grpc-message", "")))
+        if code != Code.OK:
+            raise RpcError(code, parse.unquote(trailers.get("grpc-message", "")))
         self.reply = self._message()
 
     def _message(self) -> bytes:
@@ -240,6 +239,18 @@ def _read(headers: Iterable[tuple[bytes | str, bytes | str]]) -> dict[str, str]:
 
 def _text(raw: bytes | str) -> str:
     return raw if isinstance(raw, str) else raw.decode("latin-1")
+
+
+def _reset(number: int) -> RpcError:
+    known = number in errors.ErrorCodes.__members__.values()
+    code = _OF_RESET.get(errors.ErrorCodes(number), Code.Internal) if known else Code.Unknown
+    word = errors.ErrorCodes(number).name if known else str(number)
+    return RpcError(code, f"stream terminated by RST_STREAM with error code: {word}")
+
+
+def _number(text: str) -> int:
+    """Return what a header says; -1 where that is no number."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 9 else -1
 
 
 def _phrase(status: int) -> str:
