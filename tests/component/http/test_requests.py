@@ -12,7 +12,7 @@ from tests.component.http import serving
 from tests.component.runtime import running
 from wasm_node.agent.model import probe
 from wasm_node.agent.probes import network
-from wasm_node.protocol import layout
+from wasm_node.protocol import layout, records
 
 Runtime = running.RunningRuntime
 
@@ -53,6 +53,24 @@ async def test_answers(runtime: Runtime, path: str, status: int, body: str) -> N
         client.get(worker.url(path)) as got,
     ):
         assert (got.status, await got.text()) == (status, body)
+
+
+async def test_a_port_of_the_host_serves_the_same(runtime: Runtime) -> None:
+    """Beside the container's own; closed with it."""
+    beside = records.HostPort("", serving.free_port())
+    async with (
+        serving.worker(runtime, host_ports=(beside,)) as worker,
+        aiohttp.ClientSession() as c,
+    ):
+        for port in (worker.port, beside.port):
+            async with c.get(f"http://{serving.LOOPBACK}:{port}/hello") as got:
+                assert await got.text() == "hello from wasm\n"
+
+    def is_closed() -> bool:
+        with socket.socket() as client:
+            return client.connect_ex((serving.LOOPBACK, beside.port)) != 0
+
+    running.until(is_closed, "the port of the host is closed")
 
 
 async def test_bodies_stream_both_ways(runtime: Runtime) -> None:
