@@ -21,7 +21,7 @@ _OPEN = 0o700
 
 def make(directory: Path, name: str, user: int | None) -> None:
     """
-    Make the file, empty, for a guest of this user (None: ours).
+    Make the file for a guest of this user (None: ours); what is there stays.
 
     Raises:
         OSError: it cannot be made, or that is no name of a file.
@@ -31,10 +31,11 @@ def make(directory: Path, name: str, user: int | None) -> None:
     with contextlib.suppress(FileExistsError):
         directory.mkdir(_OPEN)
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    if not (directory / name).exists():  # else the start is sent again
-        file = os.open(directory / name, flags, 0o600)
+    file = os.open(directory / name, flags, 0o600)  # there already: the start is sent again
+    try:
         if user is not None:
             os.fchown(file, user, user)
+    finally:
         os.close(file)
     directory.chmod(_CLOSED)
 

@@ -106,6 +106,19 @@ async def test_an_ordinary_user_has_it_too(ordinary: RunningRuntime) -> None:
     assert not list(ordinary.settings.state.rglob("message"))
 
 
+def test_it_may_be_made_again(tmp_path: Path) -> None:
+    """A start that is sent again takes nothing from what was written."""
+    for text in ("", "written"):
+        lastwords.make(tmp_path / "message", NAME, os.getuid())
+        (tmp_path / "message" / NAME).write_text(text)
+    lastwords.make(tmp_path / "message", NAME, os.getuid())
+
+    assert lastwords.read(tmp_path / "message" / NAME) == "written"
+    lastwords.remove(tmp_path / "message")
+    lastwords.remove(tmp_path / "message")
+    assert not (tmp_path / "message").exists()
+
+
 def test_no_link_is_followed(tmp_path: Path) -> None:
     """Nothing is read of links and pipes, and none is waited for."""
     (tmp_path / "secret").write_text("secret")
