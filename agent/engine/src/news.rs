@@ -12,13 +12,13 @@ use rustix::net::{SendFlags, send};
 
 /// This process's way to tell.
 pub struct News {
-    journal: File,
+    journal: &'static File,
     bell: RawFd,
 }
 
 impl News {
     /// For as long as this process lasts; `journal` appends.
-    pub fn install(journal: File, bell: RawFd) -> &'static Self {
+    pub fn install(journal: &'static File, bell: RawFd) -> &'static Self {
         Box::leak(Box::new(Self { journal, bell }))
     }
 
@@ -29,7 +29,8 @@ impl News {
 
     /// Add a line, and ring.
     pub fn tell(&self, line: &[u8]) {
-        if (&self.journal).write_all(line).is_ok() {
+        let mut journal = self.journal;
+        if journal.write_all(line).is_ok() {
             let pid = rustix::process::getpid().as_raw_pid().to_ne_bytes();
             // SAFETY: it stays open for as long as this process lasts.
             let bell = unsafe { BorrowedFd::borrow_raw(self.bell) };

@@ -32,8 +32,9 @@ const PROCESSES: u64 = 128;
 const PROCESSES_EACH: u64 = 4; // of a run: itself, and threads of it
 const NOT_STARTED: u8 = 128;
 
-/// Be the worker of one attempt; `fds` are its directory, log and
-/// news, and listeners where it serves HTTP. `bell` is rung for what is new.
+/// Be the worker of one attempt; `fds` are its directory, its log and the pipe
+/// whose end says that it has begun, and listeners where it serves HTTP. `bell`
+/// is rung for what is new later.
 ///
 /// # Errors
 /// It could not even be claimed; from there on the journal says how it ended.
@@ -44,11 +45,11 @@ pub fn main(
     bell: RawFd,
     init: Pid,
 ) -> io::Result<()> {
-    let ([directory, log, news], doors) = forks::take(fds)?;
+    let ([directory, log, pipe], doors) = forks::take(fds)?;
     output::end_on_sigterm()?;
-    let Some(mut diary) = Diary::claim(&directory, news)? else { return Ok(()) };
+    let Some(mut diary) = Diary::claim(&directory, pipe)? else { return Ok(()) };
     let output = Output::install(log);
-    let news = News::install(diary.journal.try_clone()?, bell);
+    let news = News::install(diary.journal, bell);
     let ready = prepare(engine, order, &directory, doors, (output, news), &diary, init);
     std::mem::forget(directory); // it is closed by now, with all that is not ours
     let ran = match ready {
@@ -103,7 +104,7 @@ fn prepare(
     let spec = read_spec(directory)?;
     process::set_name(&format!("wasm:{}", spec.id.container)).map_err(cannot("take its name"))?;
     process::null_stdio().map_err(cannot("open /dev/null"))?;
-    let mut kept = vec![output.fd(), diary.journal.as_raw_fd(), diary.news_fd()];
+    let mut kept = vec![output.fd(), diary.pipe_fd()];
     kept.extend(news.fds());
     kept.extend(doors.iter().map(AsRawFd::as_raw_fd));
     process::close_all_but(&mut kept).map_err(cannot("close descriptors"))?;
@@ -173,16 +174,16 @@ fn never_started(why: &str) -> ExitRecord {
     }
 }
 
-/// Writes the journal, and wakes the supervisor when there is news in it.
+/// Writes the journal, and wakes the supervisor when the guest is entered.
 struct Diary {
-    journal: File,
-    news: Option<OwnedFd>,
+    journal: &'static File,
+    pipe: Option<OwnedFd>,
     entered_at_ns: u64,
 }
 
 impl Diary {
     /// Claim the attempt; None: it is another worker's, or nobody's.
-    fn claim(directory: &OwnedFd, news: OwnedFd) -> io::Result<Option<Self>> {
+    fn claim(directory: &OwnedFd, pipe: OwnedFd) -> io::Result<Option<Self>> {
         let flags =
             OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let opened =
@@ -197,24 +198,25 @@ impl Diary {
             .ok_or_else(|| io::Error::other("cannot find its start in /proc/self/stat"))?;
         let pid = rustix::process::getpid().as_raw_pid();
         journal.write_all(&records::claimed(pid, ticks, process::unix_ns()))?;
-        if !is_read(&news)? {
+        if !is_read(&pipe)? {
             // The supervisor that asked is dead, and the next one may have
             // looked before the claim: it would not know of us. Had it been
             // alive after the claim, every later one would find that.
             rustix::fs::unlinkat(directory, JOURNAL, AtFlags::empty())?;
             return Ok(None);
         }
-        Ok(Some(Self { journal, news: Some(news), entered_at_ns: 0 }))
+        let journal = Box::leak(Box::new(journal)); // as long as this process
+        Ok(Some(Self { journal, pipe: Some(pipe), entered_at_ns: 0 }))
     }
 
-    fn news_fd(&self) -> i32 {
-        self.news.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    fn pipe_fd(&self) -> i32 {
+        self.pipe.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
     fn enter(&mut self) {
         self.entered_at_ns = process::unix_ns();
         self.write(&records::entered(self.entered_at_ns));
-        self.news = None;
+        self.pipe = None;
     }
 
     fn by_itself(&self, outcome: &Outcome) -> ExitRecord {
