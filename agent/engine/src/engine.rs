@@ -22,6 +22,7 @@ use wasmtime_wasi_http::p2 as http;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use crate::guest::Guest;
+use crate::lookups;
 use crate::outcomes::{self, Outcome};
 use crate::records::Kind;
 
@@ -297,6 +298,7 @@ fn component_linker(wasmtime: &wasmtime::Engine) -> wasmtime::Result<component::
     let mut linker = component::Linker::new(wasmtime);
     p2::add_to_linker_async(&mut linker)?;
     http::add_only_http_to_linker_async(&mut linker)?;
+    lookups::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

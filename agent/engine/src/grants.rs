@@ -11,7 +11,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use wasmtime_wasi::sockets::SocketAddrUse;
 
 use crate::news::News;
@@ -20,6 +20,7 @@ use crate::records;
 
 const LOGGED_AT_MOST: usize = 100;
 const TOLD_AT_MOST: usize = 10;
+const TARGET_CHARS: usize = 300; // the longest name has 253, and a port
 
 /// As it stands in `spec.json`.
 #[derive(Default, Deserialize)]
@@ -40,10 +41,41 @@ pub struct Grants {
     http: Vec<Target>,
     connect: Vec<Target>,
     listen: Vec<u16>,
-    pub dns: bool,
+    dns: bool,
     denied: AtomicU64,
     told: Mutex<HashSet<String>>,
     to: Option<(&'static Output, &'static News)>,
+}
+
+/// What a guest wanted and may not; `wasm_node.agent.model.grants` knows what
+/// would allow each.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Denied {
+    /// To ask by HTTP.
+    Ask,
+    Connect,
+    Send,
+    Receive,
+    Listen,
+    Accept,
+    /// To look a name up.
+    Resolve,
+}
+
+impl Denied {
+    /// In words, with its target behind them.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Ask => "HTTP requests to",
+            Self::Connect => "connections to",
+            Self::Send => "datagrams to",
+            Self::Receive => "datagrams from",
+            Self::Listen => "listening on",
+            Self::Accept => "connections from",
+            Self::Resolve => "looking up",
+        }
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -138,12 +170,13 @@ impl Grants {
         let (allowed, what) = match r#use {
             Use::TcpBind | Use::UdpBind => {
                 // Any port is where each connection begins: that is asked for next.
-                (address.port() == 0 || listens, "listening on")
+                (address.port() == 0 || listens, Denied::Listen)
             }
-            Use::TcpListen => (listens, "listening on"),
-            Use::TcpAccept => (!self.listen.is_empty(), "connections from"),
-            Use::UdpReceive => (connects || !self.listen.is_empty(), "datagrams from"),
-            _ => (connects, "connections to"),
+            Use::TcpListen => (listens, Denied::Listen),
+            Use::TcpAccept => (!self.listen.is_empty(), Denied::Accept),
+            Use::TcpConnect => (connects, Denied::Connect),
+            Use::UdpSend => (connects, Denied::Send),
+            Use::UdpReceive => (connects || !self.listen.is_empty(), Denied::Receive),
         };
         if !allowed {
             self.deny(what, &address.to_string());
@@ -151,17 +184,27 @@ impl Grants {
         allowed
     }
 
+    /// Whether a name may be looked up; an address is none, and nothing leaves.
+    pub fn may_resolve(&self, name: &str) -> bool {
+        let allowed = self.dns || name.parse::<IpAddr>().is_ok();
+        if !allowed {
+            self.deny(Denied::Resolve, name);
+        }
+        allowed
+    }
+
     /// Count a denial; the first of each target is told.
-    pub fn deny(&self, what: &str, target: &str) {
+    pub fn deny(&self, what: Denied, target: &str) {
         self.denied.fetch_add(1, Relaxed);
         let Some((output, news)) = self.to else { return };
-        let denied = format!("{what} {target}");
+        let target: String = target.escape_debug().take(TARGET_CHARS).collect();
+        let words = format!("{} {target}", what.words());
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() < LOGGED_AT_MOST && told.insert(denied.clone()) {
-            let line = format!("denied {denied}: the pod's grants do not allow it\n");
+        if told.len() < LOGGED_AT_MOST && told.insert(words.clone()) {
+            let line = format!("denied {words}: the pod's grants do not allow it\n");
             output.write(Which::Stderr, line.as_bytes());
             if told.len() <= TOLD_AT_MOST {
-                news.tell(&records::denied(&denied));
+                news.tell(&records::denied(what, &words));
             }
         }
     }
@@ -384,6 +427,8 @@ mod tests {
         for (address, each, allowed) in [
             ("10.9.9.9:5432", Use::TcpConnect, true),
             ("10.9.9.9:5433", Use::TcpConnect, false),
+            ("10.9.9.9:5432", Use::UdpReceive, true),
+            ("11.0.0.1:5432", Use::UdpReceive, true), // it has a port of its own
             ("11.0.0.1:5432", Use::TcpConnect, false),
             ("[fd00::1]:1", Use::UdpSend, true),
             ("[fe80::1]:1", Use::UdpSend, false),
@@ -396,6 +441,18 @@ mod tests {
         ] {
             assert_eq!(some.allows(at(address), each), allowed, "{address} {each:?}");
         }
+    }
+
+    #[test]
+    fn names_are_looked_up_where_that_is_granted() {
+        let none = Grants::none();
+        let some = Grants { dns: true, ..Grants::none() };
+
+        assert!(!none.may_resolve("example.com") && !none.may_resolve("0x7f.1"));
+        assert_eq!(none.denied(), 2);
+        assert!(none.may_resolve("10.0.0.1") && none.may_resolve("::1"));
+        assert!(some.may_resolve("example.com"));
+        assert_eq!((none.denied(), some.denied()), (2, 0));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use wasmtime::ResourceLimiter;
 use wasmtime_wasi::cli::{InputFile, IsTerminal, OutputFile, StdoutStream};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::sockets::WasiSocketsView;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_io::bytes::Bytes;
 
@@ -22,6 +23,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::crilog::Stream;
 use crate::grants::Grants;
+use crate::lookups::Lookups;
 use crate::news::News;
 use crate::outgoing::Calls;
 use crate::output::{Output, Which};
@@ -70,6 +72,11 @@ impl Guest {
     fn of(wasi: &mut WasiCtxBuilder, budget: Arc<Budget>, grants: Arc<Grants>) -> Self {
         let memory = Memory { budget, used_bytes: 0, denied: None };
         Self { wasi: wasi.build_p1(), memory, http: WasiHttpCtx::new(), calls: Calls(grants) }
+    }
+
+    /// What looks names up for it.
+    pub fn lookups(&mut self) -> Lookups<'_> {
+        Lookups { sockets: self.wasi.sockets(), grants: &self.calls.0 }
     }
 }
 
@@ -155,9 +162,9 @@ impl Guests {
 fn context(spec: &Spec, grants: &Arc<Grants>) -> WasiCtxBuilder {
     let mut wasi = WasiCtxBuilder::new();
     wasi.args(&spec.argv);
-    // Each address is asked for, so that each denial is counted and told.
+    // Each address and name is asked for, so that each denial is counted and told.
     let grants = Arc::clone(grants);
-    wasi.allow_tcp(true).allow_udp(true).allow_ip_name_lookup(grants.dns);
+    wasi.allow_tcp(true).allow_udp(true).allow_ip_name_lookup(true); // names: `lookups`
     wasi.socket_addr_check(move |address, r#use| {
         Box::pin(std::future::ready(grants.allows(address, r#use)))
     });

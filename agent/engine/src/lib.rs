@@ -15,6 +15,7 @@ mod engine;
 mod forks;
 mod grants;
 mod guest;
+mod lookups;
 mod news;
 mod outcomes;
 mod outgoing;

@@ -25,7 +25,7 @@ use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 use wasmtime_wasi_io::bytes::Bytes;
 
-use crate::grants::Grants;
+use crate::grants::{Denied, Grants};
 
 /// Of a step that the guest sets no time for: the container's own bounds apply.
 const LONGEST: Duration = Duration::from_mins(10);
@@ -55,7 +55,7 @@ async fn send(grants: &Grants, mut request: Request<WasiBody>, options: RequestO
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let port = request.uri().port_u16().unwrap_or(if secure { 443 } else { 80 });
     if !grants.may_ask(&host, port) {
-        grants.deny("HTTP requests to", &format!("{host}:{port}"));
+        grants.deny(Denied::Ask, &format!("{host}:{port}"));
         return Err(Error::HttpRequestDenied);
     }
     let path = request.uri().path_and_query().cloned();
@@ -84,7 +84,7 @@ async fn connect(grants: &Grants, host: &str, port: u16) -> Result<TcpStream, Er
     let mut failed = Error::DestinationNotFound;
     for address in addresses {
         if !grants.may_reach(host, address) {
-            grants.deny("HTTP requests to", &format!("{host} at {address}"));
+            grants.deny(Denied::Ask, &format!("{host} at {address}"));
             failed = Error::DestinationIpProhibited;
             continue;
         }

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::grants;
+use crate::grants::{self, Denied};
 
 /// In an attempt's directory; `wasm_node.protocol.layout` has the names.
 pub const SPEC: &str = "spec.json";
@@ -149,7 +149,14 @@ struct Entry {
 
 #[derive(Serialize)]
 struct Denial<'a> {
-    denied: &'a str,
+    denied: Told<'a>,
+}
+
+/// `wasm_node.protocol.records.Denial`.
+#[derive(Serialize)]
+struct Told<'a> {
+    what: Denied,
+    words: &'a str,
 }
 
 #[derive(Serialize)]
@@ -168,8 +175,8 @@ pub fn entered(entered_at_ns: u64) -> Vec<u8> {
 }
 
 /// The line about something of the network that the guest may not reach.
-pub fn denied(what: &str) -> Vec<u8> {
-    line(&Denial { denied: what })
+pub fn denied(what: Denied, words: &str) -> Vec<u8> {
+    line(&Denial { denied: Told { what, words } })
 }
 
 /// A worker's last line.
@@ -216,7 +223,10 @@ mod tests {
 
         assert_eq!(text(claimed(7, 8, 9)), "{\"pid\":7,\"start_ticks\":8,\"claimed_at_ns\":9}\n");
         assert_eq!(text(entered(5)), "{\"entered_at_ns\":5}\n");
-        assert_eq!(text(denied("x 1:2")), "{\"denied\":\"x 1:2\"}\n");
+        assert_eq!(
+            text(denied(Denied::Ask, "x 1:2")),
+            "{\"denied\":{\"what\":\"ask\",\"words\":\"x 1:2\"}}\n"
+        );
         assert_eq!(
             text(ended(&how)),
             "{\"exit\":{\"code\":128,\"ended_by\":\"never-started\",\"reason\":\"StartError\",\

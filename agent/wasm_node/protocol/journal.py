@@ -36,13 +36,13 @@ class Journal:
     claimed_at_ns: int = 0
     entered_at_ns: int = 0
     exit: records.ExitRecord | None = None
-    denied: tuple[str, ...] = ()
+    denied: tuple[records.Denial, ...] = ()
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
         """Read as many whole lines as there are; what was told first stays."""
         fields: dict[str, Any] = {}
-        denied: list[str] = []
+        denied: list[records.Denial] = []
         for line in raw.splitlines(keepends=True):
             if not line.endswith(b"\n"):
                 break
@@ -50,10 +50,10 @@ class Journal:
                 said: dict[str, Any] = dict(json.loads(line))
                 if isinstance(said.get("exit"), dict):
                     said["exit"] = records.ExitRecord.from_fields(said["exit"])
-            except (ValueError, TypeError):
+                if "denied" in said:
+                    denied.append(records.Denial.from_fields(said.pop("denied")))
+            except (KeyError, TypeError, ValueError):
                 break
-            if "denied" in said:
-                denied.append(str(said.pop("denied")))
             fields = said | fields
         known = {each.name for each in dataclasses.fields(cls)}
         told = {name: value for name, value in fields.items() if name in known}

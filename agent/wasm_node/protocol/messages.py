@@ -96,15 +96,15 @@ class Fact:
         pid: of its worker; 0 where there never was one.
         started_at_ns: unix time when the guest was entered.
         exit: how it ended; None while it runs.
-        denied: what its guest wanted of the network and may not have, such
-            as `connections to 192.0.2.1:25`; the first few.
+        denied: what its guest wanted of the network and may not have; the
+            first few.
     """
 
     id: records.AttemptId
     pid: int
     started_at_ns: int
     exit: records.ExitRecord | None
-    denied: tuple[str, ...] = ()
+    denied: tuple[records.Denial, ...] = ()
 
     def to_message(self) -> dict[str, Any]:
         """Return the JSON object of this fact."""
@@ -125,7 +125,7 @@ class Fact:
                 pid=int(raw["pid"]),
                 started_at_ns=int(raw["started_at_ns"]),
                 exit=None if ended is None else records.ExitRecord.from_fields(ended),
-                denied=tuple(str(each) for each in raw.get("denied", ())),
+                denied=tuple(records.Denial.from_fields(each) for each in raw.get("denied", ())),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"cannot read fact: {error!r}") from error

@@ -67,7 +67,7 @@ class Http:
     How a container serves HTTP: one whose program asks for that.
 
     Attributes:
-        mode: `proxy`, a component that exports wasi:http/incoming-handler, or
+        mode: `proxy`, a component that exports a handler of wasi:http, or
             `wagi`, a module that is run once per request as by CGI.
         owner: whose port it is; attempts of one owner share it.
         ports: TCP ports; all serve the same.
@@ -125,6 +125,32 @@ class Grants:
     def reaches(self) -> bool:
         """Say whether it grants more than ports of the guest's own."""
         return bool(self.outgoing_http or self.connect or self.dns)
+
+
+@dataclasses.dataclass(frozen=True)
+class Denial:
+    """
+    Something of the network that a guest wanted and may not have.
+
+    Attributes:
+        what: `ask` (by HTTP), `connect`, `send`, `receive`, `listen`, `accept`
+            or `resolve`; what would allow it depends on that.
+        words: for people, with the target in it, such as `connections to
+            192.0.2.1:25`.
+    """
+
+    what: str
+    words: str
+
+    @classmethod
+    def from_fields(cls, raw: Mapping[str, Any]) -> Self:
+        """
+        Read one out of JSON.
+
+        Raises:
+            TypeError: it is none.
+        """
+        return cls(str(raw["what"]), str(raw["words"]))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -118,27 +118,103 @@ async def test_no_other_port(runtime: running.RunningRuntime) -> None:
     assert said == DENIED
 
 
-@pytest.mark.parametrize(("dns", "answer"), [(True, LOOPBACK), (False, "gaierror")])
-async def test_names(runtime: running.RunningRuntime, dns: bool, answer: str) -> None:
-    """They are looked up where that is granted."""
-    said = await _says(runtime, records.Grants(dns=dns), "resolve", "localhost")
+@contextlib.asynccontextmanager
+async def _interrupted() -> AsyncIterator[tuple[str, str]]:
+    """Answer datagrams, each after a stranger's word; yield both's ports."""
+    loop = asyncio.get_running_loop()
+    stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    stranger.bind((LOOPBACK, 0))
 
-    assert said.partition(":")[0] == answer
+    class Datagrams(asyncio.DatagramProtocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def datagram_received(self, _: bytes, addr: Any) -> None:
+            stranger.sendto(b"stranger", addr)
+            self.transport.sendto(b"friend", addr)
+
+    transport, _ = await loop.create_datagram_endpoint(Datagrams, local_addr=(LOOPBACK, 0))
+    try:
+        yield str(transport.get_extra_info("sockname")[1]), str(stranger.getsockname()[1])
+    finally:
+        transport.close()
+        stranger.close()
 
 
-async def test_denials_are_facts(runtime: running.RunningRuntime) -> None:
-    """While it runs and after it has ended; each target once."""
-    async with _echo() as port:
-        spec = await _spec(runtime, None, "connect", LOOPBACK, port)
-        await runtime.run(spec)
-        facts = [each async for each in _until_ended(runtime, spec.id)]
-    wanted = (f"connections to {LOOPBACK}:{port}",)
+@pytest.mark.parametrize(
+    ("grant", "heard"), [("127.0.0.1:{port}", "friend"), ("127.0.0.1:*", "stranger")]
+)
+async def test_who_is_heard(runtime: running.RunningRuntime, grant: str, heard: str) -> None:
+    """Datagrams come from those that it may send to; others' are dropped."""
+    async with _interrupted() as (port, stranger):
+        granted = records.Grants(connect=(grant.format(port=port),))
+        spec = await _spec(runtime, granted, "send", LOOPBACK, port)
+        end = await _ended(runtime, spec)
 
+    assert [text for _, _, text in runtime.log(spec)][-1] == heard
+    dropped = records.Denial("receive", f"datagrams from {LOOPBACK}:{stranger}")
+    assert end.denied == (() if heard == "stranger" else (dropped,))
+
+
+async def test_everybody_is_heard_on_a_port_of_its_own(runtime: running.RunningRuntime) -> None:
+    """Datagrams to a server are questions, whoever asks."""
+    port = serving.free_port()
+    spec = await _spec(runtime, records.Grants(listen=(port,)), "hear", str(port))
+    await runtime.started(spec)
+    running.until(lambda: bool(runtime.log(spec)), "it listens")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anybody:
+        anybody.sendto(b"question", (LOOPBACK, port))
+        await runtime.ended(spec.id)
+
+    assert [text for _, _, text in runtime.log(spec)] == ["listening", "question"]
+
+
+@pytest.mark.parametrize(
+    ("dns", "name", "answer"),
+    [
+        (True, "localhost", LOOPBACK),
+        (False, "localhost", "gaierror"),
+        (False, LOOPBACK, LOOPBACK),
+    ],
+)
+async def test_names(runtime: running.RunningRuntime, dns: bool, name: str, answer: str) -> None:
+    """They are looked up where that is granted; an address is no name."""
+    spec = await _spec(runtime, records.Grants(dns=dns), "resolve", name)
+    end = await _ended(runtime, spec)
+    lines = [text for stream, _, text in runtime.log(spec) if stream == "stdout"]
+    denied = records.Denial("resolve", f"looking up {name}")
+
+    assert [each.partition(":")[0] for each in lines] == [answer]
+    assert end.denied == ((denied,) if answer == "gaierror" else ())
+
+
+@pytest.mark.parametrize(
+    ("words", "what", "denied"),
+    [
+        (("connect", LOOPBACK, "9"), "connect", f"connections to {LOOPBACK}:9"),
+        (("send", LOOPBACK, "9"), "send", f"datagrams to {LOOPBACK}:9"),
+        (("listen", "9"), "listen", "listening on 0.0.0.0:9"),
+        (("hear", "9"), "listen", "listening on 0.0.0.0:9"),
+        (("resolve", "a.example"), "resolve", "looking up a.example"),
+    ],
+)
+async def test_denials_are_facts(
+    runtime: running.RunningRuntime, words: tuple[str, ...], what: str, denied: str
+) -> None:
+    """What was denied is told with what it was, once, and is in the log."""
+    spec = await _spec(runtime, None, *words)
+    end = await _ended(runtime, spec)
+    lines = [f"{stream} {text}" for stream, _, text in runtime.log(spec)]
+
+    assert end.denied == (records.Denial(what, denied),)
+    assert lines.count(f"stderr denied {denied}: the pod's grants do not allow it") == 1
+
+
+async def _ended(runtime: running.RunningRuntime, spec: records.ContainerSpec) -> observed.Ended:
+    await runtime.run(spec)
+    facts = [each async for each in _until_ended(runtime, spec.id)]
     assert isinstance(facts[-1], observed.Ended)
-    assert facts[-1].denied == wanted
-    assert f"stderr denied {wanted[0]}: the pod's grants do not allow it" in [
-        f"{stream} {text}" for stream, _, text in runtime.log(spec)
-    ]
+    return facts[-1]
 
 
 async def _until_ended(

@@ -4,7 +4,7 @@ import dataclasses
 
 from tests.fakes.cluster import FakeEvents
 from wasm_node.agent.loops import denials
-from wasm_node.agent.model import ids, observed, parsing
+from wasm_node.agent.model import grants, ids, observed, parsing
 from wasm_node.agent.plan import adopt
 from wasm_node.agent.stores import pods
 from wasm_node.protocol import records
@@ -36,8 +36,12 @@ class Bed:
         self.seen.change(_UID, "main", lambda was: adopt.apply(was, fact))
 
 
-def _running(*denied: str) -> observed.Running:
-    return observed.Running(_ATTEMPT, 7, 1.0, denied)
+def _denied(*words: str) -> tuple[records.Denial, ...]:
+    return tuple(records.Denial("connect", each) for each in words)
+
+
+def _running(*words: str) -> observed.Running:
+    return observed.Running(_ATTEMPT, 7, 1.0, _denied(*words))
 
 
 def test_each_is_told_once() -> None:
@@ -45,7 +49,12 @@ def test_each_is_told_once() -> None:
     bed = Bed()
     how = records.ExitRecord(0, records.EndedBy.ITSELF, "Completed", "", 1, 2)
     a, b = "connections to 192.0.2.1:25", "connections to 192.0.2.2:25"
-    for fact in (_running(), _running(a), _running(a), observed.Ended(_ATTEMPT, how, (a, b))):
+    for fact in (
+        _running(),
+        _running(a),
+        _running(a),
+        observed.Ended(_ATTEMPT, how, _denied(a, b)),
+    ):
         bed.sees(fact)
 
     assert len(bed.told()) == 2
@@ -70,3 +79,14 @@ def test_what_was_there_before_is_not_told_again() -> None:
     bed.sees(_running("x", "y"))
 
     assert [each.split(":")[0] for each in bed.told()] == ["Container main was denied y"]
+
+
+def test_an_event_says_what_would_allow_it() -> None:
+    """A name that was not looked up needs another annotation than a target."""
+    bed = Bed()
+    bed.sees(observed.Running(_ATTEMPT, 7, 1.0, (records.Denial("resolve", "looking up x"),)))
+
+    (said,) = bed.told()
+    assert (
+        said == f'Container main was denied looking up x: the annotation {grants.DNS} is not "true"'
+    )

@@ -75,10 +75,14 @@ def test_what_cannot_be_read_is_refused_by_name(name: str, value: str, why: str)
 @pytest.mark.parametrize(
     ("denied", "advice"),
     [
-        ("HTTP requests to a.example:80", grants.HOSTS),
-        ("connections to 192.0.2.1:25", grants.CONNECTIONS),
-        ("datagrams from 192.0.2.1:53", grants.CONNECTIONS),
-        ("listening on 0.0.0.0:80", "containerPort"),
+        ("ask", grants.HOSTS),
+        ("connect", grants.CONNECTIONS),
+        ("send", grants.CONNECTIONS),
+        ("receive", grants.CONNECTIONS),
+        ("listen", "containerPort"),
+        ("accept", "containerPort"),
+        ("resolve", grants.DNS),
+        ("of a later runtime", "the pod's grants"),
     ],
 )
 def test_a_denial_says_what_would_allow_it(denied: str, advice: str) -> None:

@@ -67,7 +67,8 @@ def test_bad_requests_are_value_errors(raw: dict[str, object]) -> None:
 @pytest.mark.parametrize("how", [EXIT, None])
 def test_facts_come_through(how: records.ExitRecord | None) -> None:
     """Facts survive JSON, ended or not."""
-    fact = messages.Fact(ID, 17, 5, how, ("connections to 192.0.2.1:25",))
+    denied = records.Denial("connect", "connections to 192.0.2.1:25")
+    fact = messages.Fact(ID, 17, 5, how, (denied,))
     wire = json.loads(json.dumps(fact.to_message()))
 
     assert messages.Fact.from_message(wire) == fact
@@ -116,10 +117,14 @@ def test_a_journal_cut_short_tells_what_it_can(size: int) -> None:
 def test_a_journal_is_believed_in_what_it_says_first() -> None:
     """A guest that has got out of its sandbox cannot become another process."""
     forged = b'{"pid": 1, "start_ticks": 1, "entered_at_ns": 9}\n'
-    denied = b'{"denied": "x"}\n{"denied": "y"}\n'
+    one = b'{"denied": {"what": "ask", "words": "x"}}\n'
+    other = b'{"denied": {"what": "new", "words": "y"}}\n'
 
     assert journal.Journal.parse(JOURNAL + forged) == journal.Journal(17, 99, 5, 6, EXIT)
-    assert journal.Journal.parse(denied).denied == ("x", "y")
+    assert journal.Journal.parse(one + other).denied == (
+        records.Denial("ask", "x"),
+        records.Denial("new", "y"),
+    )
 
 
 def test_a_process_name_cannot_lie_about_its_start() -> None:

@@ -35,6 +35,13 @@ def _send(host: str, port: str) -> str:
         return out.recvfrom(100)[0].decode()
 
 
+def _hear(port: str) -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as door:
+        door.bind(("0.0.0.0", int(port)))  # noqa: S104  # what a server does
+        print("listening", flush=True)
+        return door.recvfrom(100)[0].decode()
+
+
 def _resolve(name: str) -> str:
     return str(socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)[0][4][0])
 
@@ -44,7 +51,13 @@ class Run(exports.Run):
 
     def run(self) -> None:
         """Do it, and print what came of it."""
-        verbs = {"connect": _connect, "listen": _listen, "send": _send, "resolve": _resolve}
+        verbs = {
+            "connect": _connect,
+            "hear": _hear,
+            "listen": _listen,
+            "resolve": _resolve,
+            "send": _send,
+        }
         try:
             print(verbs[sys.argv[1]](*sys.argv[2:]))
         except OSError as error:

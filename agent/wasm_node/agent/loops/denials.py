@@ -41,6 +41,6 @@ class Denials:
             return
         for each in current.denied[before:]:
             name = current.id.container
-            said = f"Container {name} was denied {each}: {grants.advice(each)}"
+            said = f"Container {name} was denied {each.words}: {grants.advice(each.what)}"
             event = actions.Event("NetworkDenied", said, warning=True, container=name)
             self._events.emit(pod.ref, event)

@@ -65,13 +65,25 @@ def parse(annotations: Mapping[str, str]) -> Grants:
     return Grants(hosts, connections, dns == "true")
 
 
+_LACKING = {
+    "ask": f"the annotation {HOSTS} does not have it",
+    "connect": f"the annotation {CONNECTIONS} does not have it",
+    "send": f"the annotation {CONNECTIONS} does not have it",
+    "receive": f"the annotation {CONNECTIONS} does not have it",
+    "listen": "it is no containerPort of the container",
+    "accept": "the container has no containerPort",
+    "resolve": f'the annotation {DNS} is not "true"',
+}
+
+
 def advice(denied: str) -> str:
-    """Say what would allow what an engine has denied, in its words."""
-    if denied.startswith("HTTP requests to "):
-        return f"the annotation {HOSTS} does not have it"
-    if denied.startswith("listening on "):
-        return "it is no containerPort of the container"
-    return f"the annotation {CONNECTIONS} does not have it"
+    """
+    Say what is missing that would allow it.
+
+    Args:
+        denied: as `records.Denial.what`; a later runtime may have others.
+    """
+    return _LACKING.get(denied, "the pod's grants do not allow it")
 
 
 def _listed(annotations: Mapping[str, str], name: str) -> tuple[str, ...]:

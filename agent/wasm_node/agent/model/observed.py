@@ -25,7 +25,7 @@ class Running:
     id: records.AttemptId
     pid: int
     started_at: float
-    denied: tuple[str, ...] = ()
+    denied: tuple[records.Denial, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Ended:
 
     id: records.AttemptId
     exit: records.ExitRecord
-    denied: tuple[str, ...] = ()
+    denied: tuple[records.Denial, ...] = ()
 
     @property
     def started_at(self) -> float:
