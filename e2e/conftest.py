@@ -122,6 +122,13 @@ def web(registry: Registry) -> str:
 
 
 @pytest.fixture(scope="session")
+def service(registry: Registry) -> str:
+    """Give the reference of a component of WASI 0.3 that serves HTTP."""
+    module = programs.service().read_bytes()
+    return oci.push_artifact(registry.address, "guests/service", module, layout="B").reference
+
+
+@pytest.fixture(scope="session")
 def cgi(registry: Registry) -> str:
     """Give the reference of a module that serves by CGI."""
     module = programs.module().read_bytes()

@@ -226,6 +226,21 @@ def test_whom_a_guest_may_ask(
         )
 
 
+def test_a_component_of_wasi_0_3(namespace: Namespace, service: str, port: int) -> None:
+    """It serves; the name that it may not look up is an event, once."""
+    namespace.apply(pods.pod("tasks", service, restart="Always", ports=[{"containerPort": port}]))
+    namespace.wait_running("tasks")
+    asked = [f"http://127.0.0.1:{port}/{path}" for path in ("hello", *["resolve?a.example"] * 2)]
+    said = [wait_until(functools.partial(_answer, url), "an answer", within_s=20) for url in asked]
+
+    assert said == ["hello from wasm\n", "error 4", "error 4"]
+    (told,) = wait_until(lambda: namespace.events("NetworkDenied"), "an event", within_s=20)
+    assert told == (
+        "Container main was denied looking up a.example: "
+        'the annotation wasm-node.dev/allowed-dns is not "true"'
+    )
+
+
 def _answer(url: str) -> str | None:
     """Ask the guest; None: it takes no connections yet."""
     try:

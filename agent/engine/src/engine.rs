@@ -9,17 +9,18 @@
 //! share a thread: `Proxies`, which is made where it is needed.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use wasmparser::{Parser, Payload};
-use wasmtime::component::{self, Component};
+use wasmtime::component::{self, Component, TypedFunc};
 use wasmtime::{
     Config, Enabled, InstanceAllocationStrategy, Linker, Module, PoolingAllocationConfig, Store,
     Trap, WasmBacktraceDetails,
 };
-use wasmtime_wasi::{I32Exit, p1, p2};
-use wasmtime_wasi_http::p2 as http;
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi::{I32Exit, p1, p2, p3};
+use wasmtime_wasi_http as http;
+use wasmtime_wasi_http::handler::ProxyPre;
 
 use crate::guest::Guest;
 use crate::lookups;
@@ -28,19 +29,28 @@ use crate::records::Kind;
 
 const WASMTIME: &str = "48.0.8";
 const P1: &str = "wasi_snapshot_preview1";
-const P2_PACKAGES: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
+const PACKAGES: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
+const HTTP: [&str; 3] = ["wasi:http/client", "wasi:http/outgoing-handler", "wasi:http/types"];
 const COMPONENT_MAGIC: &[u8] = b"\0asm\x0d\0\x01\0";
-const HTTP: [&str; 2] = ["wasi:http/outgoing-handler@0.2.", "wasi:http/types@0.2."];
-const RUN: &str = "wasi:cli/run@0.2";
-const HANDLER: &str = "wasi:http/incoming-handler@0.2";
+const RUN_2: &str = "wasi:cli/run@0.2.";
+const RUN_3: &str = "wasi:cli/run@0.3.";
+const HANDLER_2: &str = "wasi:http/incoming-handler@0.2.";
+const HANDLER_3: &str = "wasi:http/handler@0.3.";
 const MODULES_EACH: u32 = 16; // of one component: its own, adapters, shims
 /// Of each memory and table that has been written: cleared where it lies, it
 /// costs the next instance neither a system call nor a fault of a page.
 const KEPT_BYTES: usize = 1 << 17;
+const STACKS_EACH: u32 = 4; // of one of WASI 0.3: tasks of it may wait at the same time
 const TABLE_ELEMENTS: usize = 1 << 18; // interpreters have a hundred thousand functions
 
 /// What guests may be written for.
-pub const WORLDS: [&str; 3] = [P1, "wasi:cli/command@0.2", "wasi:http/proxy@0.2"];
+pub const WORLDS: [&str; 5] = [
+    P1,
+    "wasi:cli/command@0.2",
+    "wasi:cli/command@0.3",
+    "wasi:http/proxy@0.2",
+    "wasi:http/service@0.3",
+];
 
 /// Engine and linkers.
 pub struct Engine {
@@ -84,7 +94,7 @@ impl Engine {
         modules.func_wrap(P1, "proc_exit", |code: i32| -> wasmtime::Result<()> {
             Err(GuestExit(code.cast_unsigned()).into())
         })?;
-        let components = component_linker(&wasmtime)?;
+        let components = component_linker(&wasmtime, true)?;
         Ok(Self { wasmtime, modules, components })
     }
 
@@ -96,7 +106,8 @@ impl Engine {
     /// version and settings, and what this CPU can do.
     pub fn cache_key(&self) -> wasmtime::Result<String> {
         let mut hasher = DefaultHasher::new();
-        for each in [&self.wasmtime, &Proxies::compiler()?.wasmtime] {
+        let servers = [Proxies::compiler(Kind::Proxy)?, Proxies::compiler(Kind::Service)?];
+        for each in servers.iter().map(|each| &each.wasmtime).chain([&self.wasmtime]) {
             each.precompile_compatibility_hash().hash(&mut hasher);
         }
         Ok(format!("{:016x}", hasher.finish()))
@@ -108,14 +119,15 @@ impl Engine {
     /// It is not valid WebAssembly; the text says where.
     pub fn compile(&self, wasm: &[u8]) -> Result<Compiled, String> {
         let binary = wat::parse_bytes(wasm).map_err(|error| error.to_string())?;
-        let compiled = if !binary.starts_with(COMPONENT_MAGIC) {
-            self.compile_module(&binary)
-        } else if is_proxy(&binary).map_err(|error| error.to_string())? {
-            Proxies::compiler().and_then(|proxies| {
-                compile_component(&proxies.wasmtime, &proxies.linker, Kind::Proxy, &binary)
-            })
+        let compiled = if binary.starts_with(COMPONENT_MAGIC) {
+            match kind(&binary).map_err(|error| error.to_string())? {
+                kind @ (Kind::Proxy | Kind::Service) => Proxies::compiler(kind).and_then(|made| {
+                    compile_component(&made.wasmtime, &made.linker, kind, &binary)
+                }),
+                kind => compile_component(&self.wasmtime, &self.components, kind, &binary),
+            }
         } else {
-            compile_component(&self.wasmtime, &self.components, Kind::Component, &binary)
+            self.compile_module(&binary)
         };
         compiled.map_err(|error| format!("{error:?}").trim().to_owned())
     }
@@ -144,7 +156,7 @@ impl Engine {
         let code = unsafe {
             match kind {
                 Kind::Module => Module::deserialize_file(&self.wasmtime, path).map(Code::Module),
-                Kind::Component | Kind::Proxy => {
+                Kind::Component | Kind::Proxy | Kind::Service => {
                     Component::deserialize_file(&self.wasmtime, path).map(Code::Component)
                 }
             }
@@ -215,8 +227,9 @@ impl Engine {
     ) -> Result<Outcome, String> {
         let exports = whole.component_type();
         let names: Vec<&str> = exports.exports(&self.wasmtime).map(|(name, _)| name).collect();
-        let Some(command) = names.iter().find(|name| name.starts_with(RUN)) else {
-            return Err(no_entry(RUN, names.into_iter()));
+        let Some(command) = names.iter().find(|name| is_of(name, RUN_2) || is_of(name, RUN_3))
+        else {
+            return Err(no_entry(&format!("{RUN_2}x or {RUN_3}x"), names.into_iter()));
         };
         entering();
         let instance = match self.components.instantiate_async(&mut *store, whole).await {
@@ -230,7 +243,12 @@ impl Engine {
         let run = instance
             .get_typed_func::<(), (Result<(), ()>,)>(&mut *store, index)
             .map_err(|error| format!("cannot start: {error}"))?;
-        Ok(match run.call_async(store, ()).await {
+        let ran = if is_of(command, RUN_3) {
+            run_tasks(store, run).await
+        } else {
+            run.call_async(store, ()).await
+        };
+        Ok(match ran {
             Ok((Ok(()),)) => outcomes::exited(0),
             Ok((Err(()),)) => outcomes::exited(1),
             Err(error) => ended(&error),
@@ -238,25 +256,40 @@ impl Engine {
     }
 }
 
+/// Run a command of WASI 0.3, and what it has begun beside, to the end.
+async fn run_tasks(
+    store: &mut Store<Guest>,
+    run: TypedFunc<(), (Result<(), ()>,)>,
+) -> wasmtime::Result<(Result<(), ()>,)> {
+    let all = async |tasks: &component::Accessor<Guest>| {
+        let said = run.call_concurrent(tasks, ()).await?;
+        poll_fn(|cx| tasks.poll_no_interesting_tasks(cx)).await;
+        Ok(said)
+    };
+    store.run_concurrent(all).await?
+}
+
 /// An engine for components that answer HTTP.
 ///
 /// Their code gives way when an epoch ends, so that none can hold the thread.
 pub struct Proxies {
     pub wasmtime: wasmtime::Engine,
+    kind: Kind,
     linker: component::Linker<Guest>,
 }
 
 impl Proxies {
-    fn compiler() -> wasmtime::Result<Self> {
-        Self::with(config().epoch_interruption(true))
+    fn compiler(kind: Kind) -> wasmtime::Result<Self> {
+        Self::with(kind, &mut config())
     }
 
     /// One with room for so many instances, whose memory is used again.
     ///
     /// What it reserves is address space; memory is taken as it is written.
-    pub fn pooling(instances: u32) -> wasmtime::Result<Self> {
+    pub fn pooling(kind: Kind, instances: u32) -> wasmtime::Result<Self> {
+        let stacks_each = if kind == Kind::Service { STACKS_EACH } else { 1 };
         let mut pool = PoolingAllocationConfig::default();
-        pool.total_stacks(instances)
+        pool.total_stacks(instances * stacks_each)
             .total_component_instances(instances)
             .total_core_instances(instances * MODULES_EACH)
             .total_tables(instances * MODULES_EACH)
@@ -267,13 +300,16 @@ impl Proxies {
             .table_keep_resident(KEPT_BYTES)
             .pagemap_scan(Enabled::Auto);
         let strategy = InstanceAllocationStrategy::Pooling(pool);
-        Self::with(config().epoch_interruption(true).allocation_strategy(strategy))
+        Self::with(kind, config().allocation_strategy(strategy))
     }
 
-    fn with(config: &Config) -> wasmtime::Result<Self> {
-        let wasmtime = wasmtime::Engine::new(config)?;
-        let linker = component_linker(&wasmtime)?;
-        Ok(Self { wasmtime, linker })
+    fn with(kind: Kind, config: &mut Config) -> wasmtime::Result<Self> {
+        // What tasks need beside each other costs each call something.
+        let tasks = kind == Kind::Service;
+        let wasmtime =
+            wasmtime::Engine::new(config.epoch_interruption(true).concurrency_support(tasks))?;
+        let linker = component_linker(&wasmtime, tasks)?;
+        Ok(Self { wasmtime, kind, linker })
     }
 
     /// Map compiled code from the cache, ready to be made instances of.
@@ -283,7 +319,12 @@ impl Proxies {
     pub fn load(&self, path: &str) -> wasmtime::Result<ProxyPre<Guest>> {
         // SAFETY: as in `Engine::load`.
         let whole = unsafe { Component::deserialize_file(&self.wasmtime, path) }?;
-        ProxyPre::new(self.linker.instantiate_pre(&whole)?)
+        let pre = self.linker.instantiate_pre(&whole)?;
+        Ok(if self.kind == Kind::Service {
+            ProxyPre::P3(http::p3::bindings::ServicePre::new(pre)?)
+        } else {
+            ProxyPre::P2(http::p2::bindings::ProxyPre::new(pre)?)
+        })
     }
 }
 
@@ -294,11 +335,19 @@ fn config() -> Config {
     config
 }
 
-fn component_linker(wasmtime: &wasmtime::Engine) -> wasmtime::Result<component::Linker<Guest>> {
+/// Link what components of WASI 0.2 need, and of 0.3, where there are `tasks`.
+fn component_linker(
+    wasmtime: &wasmtime::Engine,
+    tasks: bool,
+) -> wasmtime::Result<component::Linker<Guest>> {
     let mut linker = component::Linker::new(wasmtime);
     p2::add_to_linker_async(&mut linker)?;
-    http::add_only_http_to_linker_async(&mut linker)?;
-    lookups::add_to_linker(&mut linker)?;
+    http::p2::add_only_http_to_linker_async(&mut linker)?;
+    if tasks {
+        p3::add_to_linker(&mut linker)?;
+        http::p3::add_to_linker(&mut linker)?;
+    }
+    lookups::add_to_linker(&mut linker, tasks)?;
     Ok(linker)
 }
 
@@ -313,7 +362,7 @@ fn compile_component(
     let missing: Vec<String> = imports
         .imports(wasmtime)
         .map(|(name, _)| name.to_owned())
-        .filter(|name| is_foreign(name))
+        .filter(|name| is_foreign(name, kind != Kind::Proxy))
         .collect();
     if missing.is_empty() {
         linker.instantiate_pre(&whole)?;
@@ -321,9 +370,9 @@ fn compile_component(
     Ok(Compiled { kind, code: whole.serialize()?, missing })
 }
 
-/// Whether a component answers HTTP requests: told before it is compiled.
-fn is_proxy(binary: &[u8]) -> wasmparser::Result<bool> {
-    let (mut depth, mut handles) = (0, false);
+/// What a component is for: told by its exports before it is compiled.
+fn kind(binary: &[u8]) -> wasmparser::Result<Kind> {
+    let (mut depth, mut found) = (0, Kind::Component);
     for payload in Parser::new(0).parse_all(binary) {
         match payload? {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
@@ -331,16 +380,26 @@ fn is_proxy(binary: &[u8]) -> wasmparser::Result<bool> {
             Payload::ComponentExportSection(exports) if depth == 0 => {
                 for export in exports {
                     let name = export?.name.name;
-                    if name.starts_with(RUN) {
-                        return Ok(false);
+                    if is_of(name, RUN_2) || is_of(name, RUN_3) {
+                        return Ok(Kind::Component);
+                    } else if is_of(name, HANDLER_3) {
+                        found = Kind::Service;
+                    } else if is_of(name, HANDLER_2) && found == Kind::Component {
+                        found = Kind::Proxy;
                     }
-                    handles |= name.starts_with(HANDLER);
                 }
             }
             _ => (),
         }
     }
-    Ok(handles)
+    Ok(found)
+}
+
+/// Whether it is that interface in a version with this beginning; drafts such
+/// as 0.3.0-rc-2025-09-16 are others.
+fn is_of(name: &str, versions: &str) -> bool {
+    let patch = name.strip_prefix(versions);
+    patch.is_some_and(|patch| patch.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 /// A guest's code may run, and end, while it is being instantiated.
@@ -364,10 +423,14 @@ pub fn exit_code(error: &wasmtime::Error) -> Option<u32> {
     of_module.or_else(|| error.downcast_ref::<I32Exit>().map(|exit| exit.0.cast_unsigned()))
 }
 
-fn is_foreign(name: &str) -> bool {
-    let given = |each: &str| name.starts_with(&format!("wasi:{each}/")) && name.contains("@0.2.");
-    let http = HTTP.iter().any(|each| name.starts_with(each));
-    !http && !P2_PACKAGES.iter().any(|each| given(each))
+/// Whether an import is of what nobody gives: WASI 0.2, and 0.3 to all but
+/// those who serve HTTP by 0.2.
+fn is_foreign(name: &str, tasks: bool) -> bool {
+    let Some((interface, _)) = name.split_once('@') else { return true };
+    let versions: &[&str] = if tasks { &["0.2.", "0.3."] } else { &["0.2."] };
+    let known = versions.iter().any(|each| is_of(name, &format!("{interface}@{each}")));
+    let package = PACKAGES.iter().any(|each| interface.starts_with(&format!("wasi:{each}/")));
+    !known || !(package || HTTP.contains(&interface))
 }
 
 fn no_entry<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
@@ -392,29 +455,58 @@ mod tests {
             let export = |name: &&str| format!("(export \"{name}\" (instance $i))");
             let exports = names.iter().map(export).collect::<Vec<_>>().concat();
             let text = format!(
-                "(component (component (instance $i) (export \"{HANDLER}.0\" (instance $i)))
+                "(component (component (instance $i) (export \"{HANDLER_2}0\" (instance $i)))
                    (core module) (instance $i) {exports})"
             );
-            is_proxy(&wat::parse_str(text).unwrap()).unwrap()
+            kind(&wat::parse_str(text).unwrap()).unwrap()
         };
 
-        assert!(exporting(&["wasi:http/incoming-handler@0.2.3"]));
-        assert!(!exporting(&["wasi:cli/run@0.2.3"]));
-        assert!(!exporting(&["wasi:http/incoming-handler@0.2.3", "wasi:cli/run@0.2.3"]));
-        assert!(!exporting(&["wasi:http/incoming-handler@0.3.0"]));
-        assert!(!exporting(&[]));
+        for (names, what) in [
+            (vec!["wasi:http/incoming-handler@0.2.3"], Kind::Proxy),
+            (vec!["wasi:http/handler@0.3.0"], Kind::Service),
+            (vec!["wasi:http/incoming-handler@0.2.3", "wasi:http/handler@0.3.1"], Kind::Service),
+            (vec!["wasi:cli/run@0.2.3"], Kind::Component),
+            (vec!["wasi:http/incoming-handler@0.2.3", "wasi:cli/run@0.2.3"], Kind::Component),
+            (vec!["wasi:http/handler@0.3.0", "wasi:cli/run@0.3.0"], Kind::Component),
+            (vec!["wasi:http/handler@0.3.0-rc-2025-09-16"], Kind::Component),
+            (vec!["wasi:http/incoming-handler@0.3.0"], Kind::Component),
+            (vec![], Kind::Component),
+        ] {
+            assert_eq!(exporting(&names), what, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_given_depends_on_the_version() {
+        for (name, to_one_of_2, to_others) in [
+            ("wasi:cli/stdout@0.2.6", true, true),
+            ("wasi:cli/stdout@0.3.0", false, true),
+            ("wasi:cli/stdout@0.3.0-rc-2025-09-16", false, false),
+            ("wasi:cli/stdout@0.4.0", false, false),
+            ("wasi:http/client@0.3.0", false, true),
+            ("wasi:http/handler@0.3.0", false, false),
+            ("wasi:nn/graph@0.2.0", false, false),
+            ("test:own/thing", false, false),
+        ] {
+            assert_eq!(
+                (!is_foreign(name, false), !is_foreign(name, true)),
+                (to_one_of_2, to_others)
+            );
+        }
     }
 
     #[test]
     fn code_for_many_guests_fits_the_pool() {
-        let proxies = Proxies::compiler().unwrap();
-        let pool = Proxies::pooling(4).unwrap();
-
         let hash = |engine: &wasmtime::Engine| {
             let mut hasher = DefaultHasher::new();
             engine.precompile_compatibility_hash().hash(&mut hasher);
             hasher.finish()
         };
-        assert_eq!(hash(&proxies.wasmtime), hash(&pool.wasmtime));
+
+        for kind in [Kind::Proxy, Kind::Service] {
+            let compiler = Proxies::compiler(kind).unwrap();
+            let pool = Proxies::pooling(kind, 4).unwrap();
+            assert_eq!(hash(&compiler.wasmtime), hash(&pool.wasmtime));
+        }
     }
 }

@@ -28,7 +28,7 @@ const FDS: usize = 253; // SCM_MAX_FD: an attempt has three, and its listeners
 struct Hello {
     engine: String,
     key: String,
-    worlds: [&'static str; 3],
+    worlds: [&'static str; WORLDS.len()],
 }
 
 /// Serve requests for workers until killed.

@@ -54,8 +54,10 @@ pub struct Compile {
 pub enum Kind {
     Module,
     Component,
-    /// A component that answers HTTP requests.
+    /// A component that answers HTTP requests, of WASI 0.2.
     Proxy,
+    /// The same of WASI 0.3.
+    Service,
 }
 
 /// The part of `spec.json` that a worker needs.

@@ -119,7 +119,7 @@ fn prepare(
                 let flags = OFlags::RDONLY | OFlags::CLOEXEC;
                 let file = rustix::fs::open(&*order.artifact, flags, Permissions::empty());
                 let file = file.map_err(|error| cannot("open compiled code")(error.into()))?;
-                Source::Component(file)
+                Source::Component(file, order.kind)
             }
             Mode::Wagi => Source::Module(engine, engine.load(&order.artifact, order.kind)?),
         };

@@ -85,6 +85,9 @@ _REQUESTS: Mapping[str, type[Request]] = {
 Result: TypeAlias = Mapping[str, Any]
 """What a reply holds: `facts`, `fact`, `room`, or `kind` (of Prepare)."""
 
+SERVERS = frozenset({"proxy", "service"})
+"""Kinds of a program that answer HTTP requests: of WASI 0.2 and 0.3."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Fact:

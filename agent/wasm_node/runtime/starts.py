@@ -236,10 +236,11 @@ class Starts:
 def _unfit(spec: records.ContainerSpec, artifact: cache.Artifact, worlds: tuple[str, ...]) -> str:
     """Return why a program cannot serve as its spec has it; or nothing."""
     mode = spec.http.mode if spec.http else ""
-    if artifact.kind == "proxy" and not mode:
+    serves = artifact.kind in messages.SERVERS
+    if serves and not mode:
         return "it answers HTTP requests, and its container names no port for that"
-    if mode == "proxy" and artifact.kind != "proxy":
-        return "it does not export wasi:http/incoming-handler"
+    if mode == "proxy" and not serves:
+        return "it exports neither wasi:http/incoming-handler@0.2.x nor wasi:http/handler@0.3.x"
     if mode == "wagi" and artifact.kind != "module":
         return "wagi is for modules of wasi_snapshot_preview1, and it is a component"
     if not any(each.startswith("wasi:http/") for each in worlds):

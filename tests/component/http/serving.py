@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from aiohttp import web
 
 from tests.component.http import programs
 from tests.component.runtime import running
 from wasm_node.protocol import layout, records
 
 LOOPBACK = "127.0.0.1"
+DENIED = "error 15"  # cases of wasi:http's error-code, the same in 0.2 and 0.3
+PROHIBITED = "error 4"
 
 
 @dataclasses.dataclass
@@ -115,6 +118,25 @@ async def worker(
     finally:
         await runtime.containers.stop(spec.id, grace_s=0.0)
         running.until(lambda: running.is_gone(made.pid), "the worker is gone")
+
+
+@contextlib.asynccontextmanager
+async def neighbour() -> AsyncIterator[int]:
+    """Serve 204 on a port of this host."""
+
+    async def nothing(_: web.Request) -> web.Response:
+        return web.Response(status=204)
+
+    application = web.Application()
+    application.router.add_get("/", nothing)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, LOOPBACK, free_port())
+        await site.start()
+        yield int(site.name.rpartition(":")[2])
+    finally:
+        await runner.cleanup()
 
 
 def granted(spec: records.ContainerSpec, grants: records.Grants) -> records.ContainerSpec:

@@ -1,12 +1,9 @@
 """What guests may ask of others, and what they are told where they may not."""
 
-import contextlib
 import uuid
-from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from tests.component.http import serving
 from tests.component.runtime import running
@@ -14,28 +11,8 @@ from wasm_node.agent.model import grants
 from wasm_node.protocol import records
 
 Runtime = running.RunningRuntime
-DENIED = "error 15"  # cases of wasi:http's error-code
-PROHIBITED = "error 4"
 NO_TLS = "error 12"
-
-
-@contextlib.asynccontextmanager
-async def _neighbour() -> AsyncIterator[int]:
-    """Serve 204 on a port of this host."""
-
-    async def nothing(_: web.Request) -> web.Response:
-        return web.Response(status=204)
-
-    application = web.Application()
-    application.router.add_get("/", nothing)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, serving.LOOPBACK, serving.free_port())
-        await site.start()
-        yield int(site.name.rpartition(":")[2])
-    finally:
-        await runner.cleanup()
+DENIED, PROHIBITED = serving.DENIED, serving.PROHIBITED
 
 
 @pytest.mark.parametrize(
@@ -57,7 +34,7 @@ async def test_who_may_be_asked(
     runtime: Runtime, grants: tuple[str, ...], asked: str, answer: str
 ) -> None:
     """Address and name are checked, and the address that a name is of."""
-    async with _neighbour() as port:
+    async with serving.neighbour() as port:
         given = records.Grants(tuple(each.replace("PORT", str(port)) for each in grants))
         async with (
             serving.worker(runtime, grants=given) as worker,
@@ -72,7 +49,7 @@ async def test_who_may_be_asked(
 
 async def test_what_is_no_tls_is_not_trusted(runtime: Runtime) -> None:
     """TLS to a server without TLS fails before anything is sent."""
-    async with _neighbour() as port:
+    async with serving.neighbour() as port:
         given = records.Grants((f"127.0.0.1:{port}",))
         async with (
             serving.worker(runtime, grants=given) as worker,

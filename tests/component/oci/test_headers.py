@@ -114,11 +114,15 @@ def test_guests_can_run(name: str) -> None:
         ('(module (import "wbg" "x" (func)))', "wants a JavaScript host"),
         ('(module (func (export "add")))', "no _start, so it is a library .* exports add"),
         ('(component (import "wasi:keyvalue/store@0.2.0" (instance)))', "imports wasi:keyvalue"),
-        ('(component (import "wasi:cli/exit@0.3.0" (instance)))', "imports wasi:cli/exit@0.3.0"),
-        ("(component)", "neither wasi:cli/run@0.2.x nor wasi:http .* it exports nothing"),
+        ('(component (import "wasi:cli/exit@0.4.0" (instance)))', "imports wasi:cli/exit@0.4.0"),
+        (
+            '(component (import "wasi:cli/exit@0.3.0-rc-2025-09-16" (instance)))',
+            "imports wasi:cli/exit@0.3.0-rc-2025-09-16",
+        ),
+        ("(component)", "neither wasi:cli/run (0.2.x, 0.3.x) nor wasi:http .* but nothing"),
         (
             '(component (instance $i) (export "wasi:http/incoming-handler@0.3.0" (instance $i)))',
-            "it exports wasi:http/incoming-handler@0.3.0",
+            "but wasi:http/incoming-handler@0.3.0",
         ),
     ],
 )
@@ -130,12 +134,17 @@ def test_obstacles(text: str, says: str) -> None:
     assert all(part in found for part in says.split(" .* "))
 
 
-def test_a_component_for_http_can_run() -> None:
+@pytest.mark.parametrize(
+    ("imported", "exported"),
+    [
+        ("wasi:http/types@0.2.10", "wasi:http/incoming-handler@0.2.10"),
+        ("wasi:http/client@0.3.0", "wasi:http/handler@0.3.0"),
+        ("wasi:sockets/types@0.3.1", "wasi:cli/run@0.3.1"),
+    ],
+)
+def test_a_component_that_can_run(imported: str, exported: str) -> None:
     """What answers requests needs no run, and may use all of wasi:http."""
-    text = (
-        '(component (import "wasi:http/types@0.2.10" (instance $i))'
-        ' (export "wasi:http/incoming-handler@0.2.10" (instance $i)))'
-    )
+    text = f'(component (import "{imported}" (instance $i)) (export "{exported}" (instance $i)))'
 
     assert obstacle(text) is None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.component.runtime.running import RunningRuntime, until
+from wasm_node.agent import errors
 from wasm_node.agent.model import ids
 from wasm_node.protocol import settings
 from wasm_node.protocol.records import EndedBy, Mount
@@ -82,6 +83,19 @@ async def test_components_end_like_modules(shared: RunningRuntime, guest: str, c
     how = await shared.run(shared.spec(guest, pod=guest))
 
     assert (code, EndedBy.ITSELF) == (how.code, how.ended_by), how.message
+
+
+async def test_a_command_of_tasks(shared: RunningRuntime, engine: str) -> None:
+    """WASI 0.3: what it has begun before its answer is done before its end."""
+    spec = shared.spec("component-task", pod="task")
+    if engine == settings.WASMTIME_PY:
+        with pytest.raises(errors.BadInput, match=r"imports wasi:cli/.*@0\.3\.0"):
+            await shared.run(spec)
+        return
+    how = await shared.run(spec)
+
+    assert (1, EndedBy.ITSELF, "Error") == (how.code, how.ended_by, how.reason)
+    assert [text for _, _, text in shared.log(spec)] == ["hello from a task"]
 
 
 async def test_memory_beyond_its_group_is_certain(shared: RunningRuntime) -> None:

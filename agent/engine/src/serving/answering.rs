@@ -7,8 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
-use wasmtime_wasi_http::WasiBody;
-use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::doors::Via;
 use super::exchange::{Answer, Asked, Exchange, content_length, refusal};
@@ -113,7 +112,7 @@ impl Server {
             }
             Err(_) if exchange.stalled.load(Relaxed) => refusal(StatusCode::GATEWAY_TIMEOUT, LATE),
             Ok(Ok(response)) => response,
-            Ok(Err(ErrorCode::HttpRequestBodySize(_))) => {
+            Ok(Err(Error::HttpRequestBodySize(_))) => {
                 refusal(StatusCode::PAYLOAD_TOO_LARGE, TOO_LONG)
             }
             Ok(Err(error)) => {
@@ -136,7 +135,7 @@ impl Server {
             let (guests, live) = (&self.guests, self.live.clone());
             let peer = if let Via::Port(peer) = via { Some(peer) } else { None };
             match &self.program {
-                Program::Proxy(instances) => {
+                Program::Component(instances) => {
                     instances.answer(guests, live, request, to, &self.stats).await
                 }
                 Program::Wagi(runs) => {
@@ -161,7 +160,7 @@ impl Server {
     /// Give memory back once there have been no requests for a while; this
     /// ends with that, so that nothing wakes a worker that idles.
     async fn sweep(&self) {
-        let Program::Proxy(instances) = &self.program else { return }; // runs leave nothing
+        let Program::Component(instances) = &self.program else { return }; // runs leave nothing
         while let Some(at) = instances.give_back(&self.live, seconds(self.wanted.idle_s)) {
             tokio::time::sleep_until(at.into()).await;
         }

@@ -11,20 +11,21 @@ use std::time::{Duration, Instant};
 use http::{Request, Response};
 use tokio::sync::oneshot;
 use wasmtime::Store;
-use wasmtime_wasi_http::WasiBody;
-use wasmtime_wasi_http::WasiHttpView;
-use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
-use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
+use wasmtime_wasi_http::handler::{Proxy, ProxyPre};
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView};
 
 use super::exchange::Asked;
+use super::service;
 use super::stats::{Gauge, Held, Stats};
 use super::ticking::Ticker;
 use crate::engine::{self, Proxies};
 use crate::guest::{Guest, Guests};
 use crate::outcomes;
+use crate::records::Kind;
 
 /// What a guest answers.
-pub type Answered = Result<Response<WasiBody>, ErrorCode>;
+pub type Answered = Result<Response<WasiBody>, Error>;
 
 /// How a guest failed, for the log.
 pub struct Failure(pub String);
@@ -32,6 +33,7 @@ pub struct Failure(pub String);
 /// A component, and what is made of it.
 pub struct Instances {
     code: OwnedFd,
+    kind: Kind,
     most: u32,
     reuse: u32,
     loaded: Mutex<Option<Arc<Loaded>>>,
@@ -48,6 +50,7 @@ impl AsRef<Gauge> for Live {
 }
 
 struct Loaded {
+    engine: wasmtime::Engine,
     pre: ProxyPre<Guest>,
     kept: Mutex<Kept>,
     _ticker: Ticker,
@@ -67,8 +70,8 @@ struct Instance {
 
 impl Instances {
     /// `most` instances at a time, each for `reuse` requests in turn.
-    pub fn new(code: OwnedFd, most: u32, reuse: u32) -> Self {
-        Self { code, most, reuse, loaded: Mutex::new(None) }
+    pub fn new(code: OwnedFd, kind: Kind, most: u32, reuse: u32) -> Self {
+        Self { code, kind, most, reuse, loaded: Mutex::new(None) }
     }
 
     /// Have one answer, and see it to its end, which may come later.
@@ -108,11 +111,12 @@ impl Instances {
         if let Some(loaded) = &*loaded {
             return Ok(Arc::clone(loaded));
         }
-        let proxies = Proxies::pooling(self.most)?;
+        let proxies = Proxies::pooling(self.kind, self.most)?;
         let pre = proxies.load(&format!("/proc/self/fd/{}", self.code.as_raw_fd()))?;
-        let ticker = Ticker::start(pre.engine())?;
+        let ticker = Ticker::start(&proxies.wasmtime)?;
         let kept = Mutex::new(Kept { instances: Vec::new(), used_at: Instant::now() });
-        Ok(Arc::clone(loaded.insert(Arc::new(Loaded { pre, kept, _ticker: ticker }))))
+        let engine = proxies.wasmtime;
+        Ok(Arc::clone(loaded.insert(Arc::new(Loaded { engine, pre, kept, _ticker: ticker }))))
     }
 
     /// Give back what was made for requests, if the last is so long ago; else
@@ -145,7 +149,7 @@ async fn make(
 ) -> Result<Instance, Failure> {
     let guest = guests.one().map_err(Failure)?;
     let live = Held::new(live);
-    let mut store = Store::new(loaded.pre.engine(), guest);
+    let mut store = Store::new(&loaded.engine, guest);
     store.limiter(|guest| &mut guest.memory);
     store.set_epoch_deadline(1);
     store.epoch_deadline_async_yield_and_update(1);
@@ -165,11 +169,18 @@ impl Instance {
         request: Request<Asked>,
         to: oneshot::Sender<Answered>,
     ) -> wasmtime::Result<()> {
-        let mut http = self.store.data_mut().http();
-        let request = http.new_incoming_request(Scheme::Http, request)?;
-        let to = http.new_response_outparam(to)?;
-        let handler = self.proxy.wasi_http_incoming_handler();
-        handler.call_handle(&mut self.store, request, to).await
+        match &self.proxy {
+            Proxy::P2(proxy) => {
+                let mut http = self.store.data_mut().http();
+                let request = http.new_incoming_request(Scheme::Http, request)?;
+                let to = http.new_response_outparam_from_callback(|answer| {
+                    let _ = to.send(answer.map_err(Error::from)); // nobody waits any more
+                })?;
+                let handler = proxy.wasi_http_incoming_handler();
+                handler.call_handle(&mut self.store, request, to).await
+            }
+            Proxy::P3(service) => service::answer(&mut self.store, service, request, to).await,
+        }
     }
 
     fn failure(&self, error: &wasmtime::Error) -> Failure {

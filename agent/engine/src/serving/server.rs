@@ -32,7 +32,7 @@ use super::stats::{Gauge, Held, Stats};
 use crate::engine::{Code, Engine};
 use crate::guest::Guests;
 use crate::process;
-use crate::records::Http;
+use crate::records::{Http, Kind};
 
 /// Connections from ports; each costs a descriptor and some KiB.
 const CONNECTIONS: usize = 4096;
@@ -59,7 +59,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// What a worker is to serve.
 pub enum Source {
     /// Compiled code, to be mapped when it is needed.
-    Component(OwnedFd),
+    Component(OwnedFd, Kind),
     Module(&'static Engine, Code),
 }
 
@@ -82,7 +82,7 @@ pub struct Server {
 
 /// What answers requests.
 pub(super) enum Program {
-    Proxy(Instances),
+    Component(Instances),
     Wagi(Runs),
 }
 
@@ -119,7 +119,9 @@ impl Server {
     ) -> Result<(), String> {
         let most = wanted.concurrency.min(MOST_CONCURRENCY) + PRIVATE_REQUESTS;
         let program = match code {
-            Source::Component(file) => Program::Proxy(Instances::new(file, most, wanted.reuse)),
+            Source::Component(file, kind) => {
+                Program::Component(Instances::new(file, kind, most, wanted.reuse))
+            }
             Source::Module(engine, code) => {
                 let port = doors.ports.first().and_then(|port| port.local_addr().ok());
                 let port = port.map_or(80, |address| address.port());

@@ -40,7 +40,7 @@ class RuntimeContainers:
         """Compile the program, however long it takes; a start does it, too."""
         if program.digest not in self._prepared:
             result = await self._ask(messages.Prepare(str(program.path), program.digest))
-            self._prepared[program.digest] = result["kind"] == "proxy"
+            self._prepared[program.digest] = result["kind"] in messages.SERVERS
         return self._prepared[program.digest]
 
     async def start(self, spec: records.ContainerSpec) -> observed.Running:

@@ -5,13 +5,16 @@ For `wasm-node inspect`, before anything is compiled: names what is missing and
 what to do. The runtime's engine has the last word when it compiles. Pure.
 """
 
+import re
+
 from wasm_node.agent.model.image import Kind
 from wasm_node.agent.oci.wasm_header import Interface
 
 _P1 = "wasi_snapshot_preview1"
-_P2_PACKAGES = ("cli", "clocks", "filesystem", "http", "io", "random", "sockets")
-_RUN = "wasi:cli/run@0.2."
-_HANDLER = "wasi:http/incoming-handler@0.2."
+_PACKAGES = ("cli", "clocks", "filesystem", "http", "io", "random", "sockets")
+# Drafts, such as 0.3.0-rc-2025-09-16, are not what became of them.
+_OFFERED = re.compile(rf"wasi:({'|'.join(_PACKAGES)})/[a-z-]+@0\.[23]\.\d+")
+_ENTRY = re.compile(r"wasi:(cli/run@0\.[23]|http/incoming-handler@0\.2|http/handler@0\.3)\.\d+")
 _JAVASCRIPT = ("wbg.", "__wbindgen", "gojs.")
 _SHOWN_MOST = 5
 
@@ -41,23 +44,19 @@ def _module_obstacle(seen: Interface) -> str | None:
 
 
 def _component_obstacle(seen: Interface) -> str | None:
-    serves = any(each.startswith(_HANDLER) for each in seen.exports)
-    foreign = [name for name, _ in seen.imports if not _offered(name)]
+    foreign = [name for name, _ in seen.imports if not _OFFERED.fullmatch(name)]
     if foreign:
         return (
             f"it imports {_some(foreign)}, and a wasm node offers "
-            f"wasi:{{{','.join(_P2_PACKAGES)}}}@0.2"
+            f"wasi:{{{','.join(_PACKAGES)}}}@0.2 and @0.3"
         )
-    if seen.complete and not serves and not any(each.startswith(_RUN) for each in seen.exports):
+    if seen.complete and not any(_ENTRY.fullmatch(each) for each in seen.exports):
         return (
-            f"it exports neither {_RUN}x nor {_HANDLER}x, so it is no command and serves no "
-            f"HTTP: it exports {_some(seen.exports)}"
+            "it is no command and serves no HTTP: it exports neither wasi:cli/run (0.2.x, 0.3.x) "
+            "nor wasi:http/incoming-handler (0.2.x) nor wasi:http/handler (0.3.x), but "
+            f"{_some(seen.exports)}"
         )
     return None
-
-
-def _offered(name: str) -> bool:
-    return any(name.startswith(f"wasi:{each}/") for each in _P2_PACKAGES) and "@0.2." in name
 
 
 def _some(names: tuple[str, ...] | list[str]) -> str:
