@@ -111,7 +111,8 @@ class FakeNode:
             raise errors.NodeError("the node has changed meanwhile", reason="Conflict")
         meta["resourceVersion"] = str(next(self._versions))
         for name in ("labels", "annotations"):
-            meta[name] = meta.get(name, {}) | change["metadata"].get(name, {})
+            merged = meta.get(name, {}) | change["metadata"].get(name, {})
+            meta[name] = {key: value for key, value in merged.items() if value is not None}
 
     async def patch_status(self, status: Mapping[str, Any]) -> None:
         """Keep the status; conditions merge by type."""

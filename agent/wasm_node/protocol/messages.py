@@ -146,6 +146,7 @@ class Room:
         memory_bytes: memory.
         pids_max: tasks, threads counted.
         address: the IP that guests' ports are on; empty: the host's.
+        worlds: what guests may be written for, as in `wasi:cli/command@0.2`.
     """
 
     engine: str
@@ -153,6 +154,14 @@ class Room:
     memory_bytes: int
     pids_max: int
     address: str = ""
+    worlds: tuple[str, ...] = ()
+
+    @classmethod
+    def from_message(cls, raw: Mapping[str, Any]) -> Self:
+        """Read it out of a reply; what a later runtime adds is passed over."""
+        known = {each.name for each in dataclasses.fields(cls)}
+        told = {name: value for name, value in raw.items() if name in known}
+        return cls(**{**told, "worlds": tuple(raw.get("worlds", ()))})
 
 
 @dataclasses.dataclass(frozen=True)

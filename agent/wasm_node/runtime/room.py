@@ -18,14 +18,17 @@ _NO_LIMIT_BYTES = 1 << 60  # cgroup v1 writes "none" as a number near 2**63
 _PIDS = ("kernel/pid_max", "kernel/threads-max")
 
 
-def read(wanted: settings.RuntimeSettings, engine: str) -> messages.Room:
-    """Return it as things are now."""
+def read(
+    wanted: settings.RuntimeSettings, engine: str, worlds: tuple[str, ...] = ()
+) -> messages.Room:
+    """Return it as things are now, with what the engine says of itself."""
     return messages.Room(
         engine=engine,
         cpu_millis=wanted.cpu_millis or min(_cpu_millis()),
         memory_bytes=wanted.memory_bytes or min(_memory_bytes()),
         pids_max=min(_pids()),
         address=wanted.address,
+        worlds=worlds,
     )
 
 

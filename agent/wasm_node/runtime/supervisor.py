@@ -239,7 +239,8 @@ class _Supervisor:
             return messages.refused(seq, _refusal("VersionMismatch", text))
         client.version = version
         assert self._link.about is not None  # noqa: S101  # else it waits
-        offered = room.read(self._wanted, self._link.about.engine)
+        engine = self._link.about
+        offered = room.read(self._wanted, engine.engine, engine.worlds)
         about = {"version": messages.VERSION, "room": dataclasses.asdict(offered)}
         return messages.done(seq, about)
 

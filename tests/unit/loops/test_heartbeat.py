@@ -1,6 +1,7 @@
 """The node's own signs of life."""
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,7 +25,15 @@ class Bed:
         self.clock = clocks.FakeClock()
         self.health: node.Health | None = node.Health("")
         self.asked = 0
-        self.beat = heartbeat.Heartbeat(self.node, IDENTITY, lambda: HOST, self._say, self.clock)
+        self.host = HOST
+        self.beat = heartbeat.Heartbeat(
+            self.node, IDENTITY, lambda: self.host, self._say, self.clock
+        )
+
+    def runs(self, *worlds: str) -> None:
+        """Have the runtime say what its engine runs."""
+        self.host = dataclasses.replace(HOST, room=dataclasses.replace(hosts.ROOM, worlds=worlds))
+        self.beat.look_again()
 
     def _say(self) -> node.Health | None:
         self.asked += 1
@@ -110,6 +119,26 @@ async def test_a_change_of_health_is_written_and_nothing_else_is() -> None:
         reporting.cancel()
 
     assert ["True", "False"] == [_ready(each) for each in bed.node.statuses]
+
+
+async def test_labels_say_what_the_engine_runs() -> None:
+    """They come when the runtime has spoken, and go with its engine."""
+    bed = Bed()
+    await bed.beat.register()
+    label = "wasm-node.dev/world-wasi-http-p3"
+
+    def labels() -> Mapping[str, str]:
+        assert bed.node.node is not None
+        return dict(bed.node.node["metadata"]["labels"])
+
+    before = labels()
+    async with asyncio.TaskGroup() as group:
+        reporting = group.create_task(bed.beat.report())
+        bed.runs("wasi_snapshot_preview1", "wasi:cli/command@0.2", "wasi:http/service@0.3")
+        await _until(lambda: labels() == {**before, label: "true"})
+        bed.runs("wasi_snapshot_preview1", "wasi:cli/command@0.2")
+        await _until(lambda: labels() == before)
+        reporting.cancel()
 
 
 async def test_what_others_said_of_it_is_corrected() -> None:

@@ -74,6 +74,14 @@ def test_facts_come_through(how: records.ExitRecord | None) -> None:
     assert messages.Fact.from_message(wire) == fact
 
 
+def test_a_room_comes_through() -> None:
+    """So does what the runtime offers; what a later one adds is passed over."""
+    room = messages.Room("wasmtime-py-50.0.1", 1000, 1, 1, worlds=("wasi:cli/command@0.2",))
+    wire = json.loads(json.dumps(dataclasses.asdict(room) | {"colour": "blue"}))
+
+    assert messages.Room.from_message(wire) == room
+
+
 def test_files_come_through() -> None:
     """So do specs, exits, stop notes and settings."""
     note = journal.StopNote(5, signalled=True)

@@ -55,7 +55,7 @@ class Connection:
             made = cls(reader, writer)
             async with asyncio.timeout(_HELLO_S):
                 hello = await made.ask(messages.Hello(messages.VERSION))
-            made.room = messages.Room(**hello["room"])
+            made.room = messages.Room.from_message(hello["room"])
             yield made
         except (OSError, framing.FramingError) as error:  # TimeoutError is one
             raise _away(str(error) or "it does not answer") from error

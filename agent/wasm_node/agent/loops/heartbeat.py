@@ -122,7 +122,7 @@ class Heartbeat:
                 await self._clock.sleep(_RENEW_S)
 
     async def report(self) -> None:
-        """Write the status, when it changed and now and then."""
+        """Write status and labels, when they changed and now and then."""
         written: dict[str, Any] = {}
         reported_at = 0.0
         while True:
@@ -133,9 +133,12 @@ class Heartbeat:
                     log.warning("Node %s was deleted: registering again", self._identity.name)
                     await self._register()
                     continue
+                host = await asyncio.to_thread(self._host)
+                if labels := planning.worlds(found, host.room):
+                    await self._node.patch({"metadata": {"labels": labels}})
                 conditions = found.get("status", {}).get("conditions") or ()
                 previous = {each["type"]: each for each in conditions}
-                made = await self._status(previous)
+                made = self._status(host, previous)
                 if made is not None and (
                     self._clock.now() - reported_at >= _REPORT_S
                     or planning.differs(made, written)
@@ -147,8 +150,9 @@ class Heartbeat:
                 log.warning("Reporting the node's status: %s", error)
             await self._pause()
 
-    async def _status(self, previous: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-        host = await asyncio.to_thread(self._host)
+    def _status(
+        self, host: host_model.Figures, previous: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, Any] | None:
         health = self._health()
         if health is None:
             return None

@@ -25,6 +25,15 @@ _PRESSURE_MEMORY = 100 * 2**20
 _PRESSURE_DISK = 0.1
 _PRESSURE_PIDS = 0.9
 
+_WORLDS = {
+    "wasi_snapshot_preview1": "wasm-node.dev/world-wasi-cli-p1",
+    "wasi:cli/command@0.2": "wasm-node.dev/world-wasi-cli-p2",
+    "wasi:cli/command@0.3": "wasm-node.dev/world-wasi-cli-p3",
+    "wasi:http/proxy@0.2": "wasm-node.dev/world-wasi-http-p2",
+    "wasi:http/service@0.3": "wasm-node.dev/world-wasi-http-p3",
+}
+"""The label of each world that an engine may run."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
@@ -64,7 +73,7 @@ def kubelet_version(server_major: str, server_minor: str) -> str:
 
 
 def labels(identity: Identity) -> dict[str, str]:
-    """Return all labels of the Node."""
+    """Return all labels of the Node, of worlds those that every engine runs."""
     return {
         **identity.labels,
         "kubernetes.io/arch": ARCHITECTURE,
@@ -74,6 +83,20 @@ def labels(identity: Identity) -> dict[str, str]:
         "wasm-node.dev/world-wasi-cli-p1": "true",
         "wasm-node.dev/world-wasi-cli-p2": "true",
     }
+
+
+def worlds(held: Mapping[str, Any], room: messages.Room | None) -> dict[str, str | None]:
+    """
+    Return what is to change in a Node's labels for what its engine runs.
+
+    None: the label is to go. Nothing changes as long as the runtime has not
+    said what it runs.
+    """
+    if room is None or not room.worlds:
+        return {}
+    wanted = {label: "true" if each in room.worlds else None for each, label in _WORLDS.items()}
+    seen = held.get("metadata", {}).get("labels") or {}
+    return {label: value for label, value in wanted.items() if seen.get(label) != value}
 
 
 def new(identity: Identity, host: host_model.Figures, health: Health, now: float) -> dict[str, Any]:
