@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 
+from wasm_node.agent import errors
 from wasm_node.cli import directories
 from wasm_node.protocol import settings
 
@@ -48,10 +49,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="what guests get to end when the runtime is told to (default: 10)",
     )
+    parser.add_argument(
+        "--shutdown-grace-critical",
+        type=float,
+        metavar="SECONDS",
+        help="how much of that is for critical pods, which end last (default: a fifth)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Replace this process; returns never."""
+    """
+    Replace this process; returns never.
+
+    Raises:
+        BadInput: what it is told cannot be.
+    """
+    critical = args.shutdown_grace_critical
+    if critical is None:
+        critical = args.shutdown_grace / 5
+    if not 0 <= critical <= args.shutdown_grace:
+        raise errors.BadInput(
+            f"--shutdown-grace-critical is {critical:g}: use 0 to {args.shutdown_grace:g}, as it "
+            "is a part of --shutdown-grace",
+            reason="InvalidSettings",
+        )
     wanted = settings.RuntimeSettings(
         state=args.state.absolute(),
         run=args.run.absolute(),
@@ -61,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
         memory_bytes=args.memory_bytes,
         address=args.address,
         shutdown_grace_s=args.shutdown_grace,
+        shutdown_grace_critical_s=critical,
     )
     words = [sys.executable, "-P", "-m", "wasm_node.runtime", wanted.to_json()]
     os.execv(sys.executable, words)  # noqa: S606  # becoming it is the point

@@ -87,10 +87,12 @@ class StopNote:
     Attributes:
         deadline_ns: unix time until which the guest may end by itself.
         signalled: the signal was about to be sent when this was written.
+        shutdown: since the runtime itself was told to end.
     """
 
     deadline_ns: int
     signalled: bool
+    shutdown: bool = False
 
     def to_json(self) -> bytes:
         """Encode for `stop.json`."""

@@ -10,7 +10,7 @@ the fact that a start brings about always comes before that start's reply.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias, get_args
 
 from wasm_node.protocol import layout, records
 
@@ -76,14 +76,49 @@ class Subscribe:
     verb: ClassVar[str] = "subscribe"
 
 
-Request: TypeAlias = Hello | Prepare | Start | Stop | List | Forget | Subscribe
-_REQUESTS: Mapping[str, type[Request]] = {
-    each.verb: each for each in (Hello, Prepare, Start, Stop, List, Forget, Subscribe)
-}
+@dataclasses.dataclass(frozen=True)
+class Usage:
+    """Say how much is left of what pods share."""
+
+    verb: ClassVar[str] = "usage"
+
+
+@dataclasses.dataclass(frozen=True)
+class Shares:
+    """Say what running attempts use, in the order of ids, behind `after`."""
+
+    verb: ClassVar[str] = "shares"
+    after: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Disk:
+    """Measure the volumes of a pod."""
+
+    verb: ClassVar[str] = "disk"
+    pod_uid: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """Remove the volumes of a pod of which nothing runs; done means gone."""
+
+    verb: ClassVar[str] = "release"
+    pod_uid: str
+
+
+OfResources: TypeAlias = Usage | Shares | Disk | Release
+"""Of what pods share, and what each of them has of it."""
+
+Request: TypeAlias = Hello | Prepare | Start | Stop | List | Forget | Subscribe | OfResources
+_REQUESTS: Mapping[str, type[Request]] = {each.verb: each for each in get_args(Request)}
 
 
 Result: TypeAlias = Mapping[str, Any]
-"""What a reply holds: `facts`, `fact`, `room`, or `kind` (of Prepare)."""
+"""
+What a reply holds: `facts`, `fact`, `room`, or `kind` (of Prepare); `memory`
+and `tasks` (of Usage, a Level each), `shares` (of Shares), `disk` (of Disk).
+"""
 
 SERVERS = frozenset({"proxy", "service"})
 """Kinds of a program that answer HTTP requests: of WASI 0.2 and 0.3."""
@@ -162,6 +197,70 @@ class Room:
         known = {each.name for each in dataclasses.fields(cls)}
         told = {name: value for name, value in raw.items() if name in known}
         return cls(**{**told, "worlds": tuple(raw.get("worlds", ()))})
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """
+    How much is left of something.
+
+    Attributes:
+        available: what can still be used; bytes, or tasks.
+        capacity: all of it.
+    """
+
+    available: int
+    capacity: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """
+    What a running attempt uses, as far as it would come back with its end.
+
+    Attributes:
+        id: which attempt.
+        memory_bytes: its own pages; not those it shares with its parent.
+        tasks: threads.
+    """
+
+    id: records.AttemptId
+    memory_bytes: int
+    tasks: int
+
+    def to_message(self) -> dict[str, Any]:
+        """Return the JSON object of this share."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_message(cls, raw: Mapping[str, Any]) -> Self:
+        """
+        Read a share.
+
+        Raises:
+            ValueError: it is not one of this version.
+        """
+        try:
+            attempt = records.AttemptId(**raw["id"])
+            return cls(attempt, int(raw["memory_bytes"]), int(raw["tasks"]))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"cannot read share: {error!r}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class DiskUse:
+    """
+    What lies on disk.
+
+    Attributes:
+        used_bytes: of blocks.
+        inodes: files, directories and the like.
+        whole: all of it was looked at; else it is at least that much.
+    """
+
+    used_bytes: int
+    inodes: int
+    whole: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, Self
 
+CRITICAL_PRIORITY = 2_000_000_000
+"""SystemCriticalPriority: pods from here up are critical to their cluster."""
+
 
 class EndedBy(enum.StrEnum):
     """Who ended an attempt: a recorded fact, never inferred from a number."""
@@ -21,6 +24,8 @@ class EndedBy(enum.StrEnum):
     """The guest returned, called proc_exit, or trapped."""
     STOP = "stop"
     """We were asked to stop it and it did not end by itself first."""
+    SHUTDOWN = "shutdown"
+    """The same, and it was the runtime itself that was told to end."""
     MEMORY = "memory"
     """It was ended for its memory: by the kernel's cgroup, or by its limit."""
     CRASH = "crash"
@@ -175,6 +180,7 @@ class ContainerSpec:
         stop_grace_s: seconds that it is worth waiting for its own end when
             the node shuts down; None is as many as there are. With 0 it is
             of no use to wait for, whoever stops it.
+        priority: of its pod: who goes first when the node shuts down.
         http: how it serves HTTP; None: it does not.
         grants: what it may reach of the network; None is nothing.
         message_file: name of the file in its directory `message/`, one of the
@@ -199,6 +205,7 @@ class ContainerSpec:
     grants: Grants | None = None
     message_file: str = ""
     message_from_log: bool = False
+    priority: int = 0
 
     def to_json(self) -> bytes:
         """Encode for `spec.json`."""

@@ -37,6 +37,8 @@ class RuntimeSettings:
         address: the IP that guests' ports are on; empty is every one there is.
         shutdown_grace_s: what running guests get at most when the runtime is
             told to end; their specs may say less.
+        shutdown_grace_critical_s: how much of that is for critical pods, which
+            are told to end after all others.
         owner: pid of the parent whose end, however it comes, is a word to end
             for the runtime too; None is a service of its own.
         scratch: a directory that is of no use to anybody once the runtime has
@@ -54,6 +56,7 @@ class RuntimeSettings:
     memory_bytes: int | None = None
     address: str = ""
     shutdown_grace_s: float = 10.0
+    shutdown_grace_critical_s: float = 0.0
     owner: int | None = None
     scratch: Path | None = None
     engine: str | None = None

@@ -74,6 +74,11 @@ class Attempt:
         spec = self._spec()
         return spec.stop_grace_s if spec else None
 
+    def priority(self) -> int:
+        """Return its pod's priority."""
+        spec = self._spec()
+        return spec.priority if spec else 0
+
     def explained(self, how: records.ExitRecord) -> records.ExitRecord:
         """Add the guest's last words to an ending, as its spec has it."""
         spec = self._spec()
@@ -243,6 +248,10 @@ class Attempts:
     def of_pod(self, uid: str) -> list[Attempt]:
         """List the attempts of one pod."""
         return [self._all[each] for each in self._by_pod.get(uid, ())]
+
+    def is_running(self, uid: str) -> bool:
+        """Say whether an attempt of a pod has not ended."""
+        return any(each.phase is not Phase.ENDED for each in self.of_pod(uid))
 
     def unfinished(self) -> Iterator[Attempt]:
         """Iterate over those that are starting or running."""

@@ -7,6 +7,7 @@ decided by facts that were recorded before the signal: a stop's note, the
 kernel's count of memory kills. A number alone never says who.
 """
 
+import dataclasses
 import os
 import signal
 import struct
@@ -65,6 +66,13 @@ def decide(
     code = os.waitstatus_to_exitcode(status)
     text = f"its process died without a word ({words(status)}); nobody here asked for that"
     return record(128 - code if code < 0 else code or 255, records.EndedBy.CRASH, "Error", text)
+
+
+def shut_down(how: records.ExitRecord) -> records.ExitRecord:
+    """Return the ending of one that was stopped for the runtime's own end."""
+    if how.ended_by is not records.EndedBy.STOP:
+        return how
+    return dataclasses.replace(how, ended_by=records.EndedBy.SHUTDOWN)
 
 
 def stopped_before_start(now_ns: int) -> records.ExitRecord:

@@ -2,18 +2,22 @@
 The supervisor's loop: descriptors, timers, one thread.
 
 Not asyncio: importing it costs more memory than all the rest of the supervisor,
-and every handler here is short and never waits.
+and every handler here is short and never waits. What must wait, for a disk, is
+done apart from it.
 """
 
 import dataclasses
 import heapq
 import itertools
+import os
 import selectors
+import threading
 import time
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 Callback: TypeAlias = Callable[[], None]
+Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(eq=False)
@@ -55,6 +59,30 @@ class EventLoop:
         due = time.monotonic() + max(0.0, delay_s)
         heapq.heappush(self._timers, (due, next(self._order), timer))
         return timer
+
+    def apart(self, work: Callable[[], Result], done: Callable[[Result], None]) -> None:
+        """
+        Run what takes long in a thread; then `done`, here, with its result.
+
+        Work that fails has no result: it should return its failures.
+        """
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        results: list[Result] = []
+
+        def run() -> None:
+            try:
+                results.append(work())
+            finally:
+                os.close(writer)
+
+        def over(_events: int) -> None:
+            self.forget(reader)
+            os.close(reader)
+            for each in results:
+                done(each)
+
+        self.watch(reader, over)
+        threading.Thread(target=run, daemon=True).start()
 
     def run(self) -> None:
         """Work until `stop`."""

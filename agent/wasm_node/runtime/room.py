@@ -3,33 +3,63 @@ How much this runtime may use: what the Node's capacity is made of.
 
 The runtime says it, not the agent, because on a cluster the two live in
 containers of their own and pods run in the runtime's. What it was told on its
-command line (by the downward API) counts; else its own control group, the
+command line (by the downward API) counts; else its own control groups, the
 affinity mask and the host.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from wasm_node.protocol import messages, settings
+from wasm_node.runtime.limits import bounds
 
 _CGROUP = Path("/sys/fs/cgroup")
-_NO_LIMIT_BYTES = 1 << 60  # cgroup v1 writes "none" as a number near 2**63
-_PIDS = ("kernel/pid_max", "kernel/threads-max")
 
 
 def read(
-    wanted: settings.RuntimeSettings, engine: str, worlds: tuple[str, ...] = ()
+    wanted: settings.RuntimeSettings,
+    around: bounds.Bounds,
+    engine: str,
+    worlds: tuple[str, ...],
 ) -> messages.Room:
     """Return it as things are now, with what the engine says of itself."""
     return messages.Room(
         engine=engine,
         cpu_millis=wanted.cpu_millis or min(_cpu_millis()),
-        memory_bytes=wanted.memory_bytes or min(_memory_bytes()),
-        pids_max=min(_pids()),
+        memory_bytes=wanted.memory_bytes or min(each.limit for each in around.memory()),
+        pids_max=min(each.limit for each in around.tasks()),
         address=wanted.address,
         worlds=worlds,
     )
+
+
+def memory_left(
+    wanted: settings.RuntimeSettings, around: bounds.Bounds, own_bytes: Callable[[], int]
+) -> messages.Level:
+    """
+    Return how much memory is left.
+
+    `own_bytes` says what our processes use. It counts where we were told less
+    than any control group would let us have: nobody else looks after that.
+    """
+    found = list(around.memory())
+    least = min(each.limit for each in found)
+    told = wanted.memory_bytes or least
+    if told < least:
+        found.append(bounds.Bound(told, own_bytes()))
+    return _level(found, told)
+
+
+def tasks_left(around: bounds.Bounds) -> messages.Level:
+    """Return how many tasks there may still be."""
+    found = list(around.tasks())
+    return _level(found, min(each.limit for each in found))
+
+
+def _level(found: list[bounds.Bound], capacity: int) -> messages.Level:
+    available = min(each.limit - each.used for each in found)
+    return messages.Level(available=min(max(0, available), capacity), capacity=capacity)
 
 
 def _cpu_millis() -> Iterator[int]:
@@ -40,25 +70,6 @@ def _cpu_millis() -> Iterator[int]:
         period = _text(_CGROUP / "cpu/cpu.cfs_period_us")
     if quota.isdigit() and period.isdigit():  # "max" and -1 are no limit
         yield int(quota) * 1000 // int(period)
-
-
-def _memory_bytes() -> Iterator[int]:
-    yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        yield from (each for each in _number(_CGROUP / name) if each < _NO_LIMIT_BYTES)
-
-
-def _pids() -> Iterator[int]:
-    for name in _PIDS:
-        yield from _number(Path("/proc/sys") / name)
-    for name in ("pids.max", "pids/pids.max"):
-        yield from _number(_CGROUP / name)
-
-
-def _number(path: Path) -> Iterator[int]:
-    text = _text(path)
-    if text.isdigit():
-        yield int(text)
 
 
 def _text(path: Path) -> str:

@@ -23,18 +23,24 @@ class Stops:
         self._loop = loop
         self._timers: dict[attempts.Attempt, eventloop.Timer] = {}
 
-    def stop(self, attempt: attempts.Attempt, grace_s: float) -> None:
-        """Have a running attempt end; asking again may shorten its grace."""
+    def stop(self, attempt: attempts.Attempt, grace_s: float, *, shutdown: bool = False) -> None:
+        """
+        Have a running attempt end; asking again may shorten its grace.
+
+        Why it ends, `shutdown` or not, is what was said first.
+        """
         deadline = time.time_ns() + int(grace_s * 1e9)
-        if attempt.stop is not None and attempt.stop.deadline_ns <= deadline:
-            return
+        if attempt.stop is not None:
+            if attempt.stop.deadline_ns <= deadline:
+                return
+            shutdown = attempt.stop.shutdown
         if attempt.http is not None:
-            attempt.note_stop(journal.StopNote(deadline, signalled=True))
+            attempt.note_stop(journal.StopNote(deadline, signalled=True, shutdown=shutdown))
             self._drain(attempt)
             return
         if grace_s > 0:
-            attempt.note_stop(journal.StopNote(deadline, signalled=False))
-        self._arm(attempt, grace_s, lambda: self._tell(attempt))
+            attempt.note_stop(journal.StopNote(deadline, signalled=False, shutdown=shutdown))
+        self._arm(attempt, grace_s, lambda: self._tell(attempt, shutdown=shutdown))
 
     def resume(self, attempt: attempts.Attempt) -> None:
         """Go on with a stop that an earlier supervisor began."""
@@ -42,7 +48,8 @@ class Stops:
             self._drain(attempt)
         elif attempt.stop is not None:
             left_s = (attempt.stop.deadline_ns - time.time_ns()) / 1e9
-            self._arm(attempt, left_s, lambda: self._tell(attempt))
+            shutdown = attempt.stop.shutdown
+            self._arm(attempt, left_s, lambda: self._tell(attempt, shutdown=shutdown))
 
     def _drain(self, attempt: attempts.Attempt) -> None:
         # It ends by itself once it has answered what it was asked.
@@ -64,7 +71,7 @@ class Stops:
         else:
             then()
 
-    def _tell(self, attempt: attempts.Attempt) -> None:
-        attempt.note_stop(journal.StopNote(time.time_ns(), signalled=True))
+    def _tell(self, attempt: attempts.Attempt, *, shutdown: bool) -> None:
+        attempt.note_stop(journal.StopNote(time.time_ns(), signalled=True, shutdown=shutdown))
         attempt.send_signal(signal.SIGTERM)
         self._arm(attempt, _KILL_AFTER_S, lambda: attempt.send_signal(signal.SIGKILL))

@@ -23,18 +23,19 @@ from wasm_node.runtime import (
     eventloop,
     forklink,
     listeners,
+    resources,
     room,
     server,
+    shutdowns,
     starts,
     stops,
     uids,
     volumes,
 )
-from wasm_node.runtime.limits import host
+from wasm_node.runtime.limits import bounds, host
 
 _LATE_ENDINGS_S = 1.0
 _LOOK_AGAIN_S = 0.01
-_IDLE_YET_S = 0.02
 _PID_BYTES = 4
 
 
@@ -61,17 +62,21 @@ class _Supervisor:
         self._loop = eventloop.EventLoop()
         self._wanted = wanted
         self._handles = handles
-        self._ending = False
         self._known = attempts.Attempts(wanted.state)
         self._users = uids.Uids(wanted.state, wanted.first_uid)
         self._limits = host.choose(wanted.state)
+        self._bounds = bounds.Bounds.own()  # NB: after the choice, which may move us
         self._link = forklink.ForkLink(self._loop, handles.forks, self._greeted)
         self._cache = cache.Cache(
             self._loop, self._link, wanted.state / "compiled", self._users.compiler()
         )
         self._stops = stops.Stops(self._loop)
+        self._shutdown = shutdowns.Shutdown(self._loop, self._known, wanted, self._stop_for_good)
         self._listeners = listeners.Listeners(wanted, handles.kept)
         self._volumes = volumes.Volumes(wanted.state)
+        self._resources = resources.Resources(
+            self._loop, wanted, self._bounds, self._known, self._volumes
+        )
         self._starts = starts.Starts(
             self._loop,
             self._link,
@@ -119,7 +124,7 @@ class _Supervisor:
         signal.signal(signal.SIGTERM, lambda _number, _frame: None)
         signal.set_wakeup_fd(waker)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        self._loop.watch(wake, lambda _events: self._end(os.read(wake, 64)))
+        self._loop.watch(wake, lambda _events: self._shutdown.ask(os.read(wake, 64)))
         self._loop.watch(self._handles.endings.fileno(), self._hear_endings)
         self._loop.watch(self._handles.bell.fileno(), self._hear_bell)
         allowed = {0, os.geteuid()}
@@ -183,6 +188,8 @@ class _Supervisor:
             self._starts.start(attempt.id, lambda _got: None)
 
     def _over(self, attempt: attempts.Attempt, how: records.ExitRecord) -> None:
+        if attempt.stop is not None and attempt.stop.shutdown:
+            how = endings.shut_down(how)
         self._known.ends(attempt, how)
         self._stops.over(attempt)
         self._limits.remove(attempt.id)
@@ -203,16 +210,11 @@ class _Supervisor:
             self._server.tell(attempt.fact())
 
     def _asked(self, client: server.Connection, seq: int, request: messages.Request) -> None:
-        if not isinstance(request, messages.Hello) and client.version == 0:
-            text = "cannot answer before hello: the first message names a version"
-            client.send(messages.refused(seq, _refusal("BadRequest", text)))
+        if _is_too_early(client, seq, request):
             return
         match request:
             case messages.Hello():
-                if self._link.about is None:
-                    self._callers.append((client, seq, request.version))
-                else:
-                    client.send(self._hello(client, seq, request.version))
+                self._greet(client, seq, request.version)
             case messages.Subscribe():
                 client.subscribed = True
                 client.send(messages.done(seq))
@@ -230,8 +232,16 @@ class _Supervisor:
                 client.send(messages.done(seq))
             case messages.Forget():
                 client.send(self._forget(seq, request.pod_uid))
+            case messages.Usage() | messages.Shares() | messages.Disk() | messages.Release():
+                self._resources.answer(client, seq, request)
             case never:
                 assert_never(never)
+
+    def _greet(self, client: server.Connection, seq: int, version: int) -> None:
+        if self._link.about is None:
+            self._callers.append((client, seq, version))
+        else:
+            client.send(self._hello(client, seq, version))
 
     def _hello(self, client: server.Connection, seq: int, version: int) -> dict[str, object]:
         if version not in {messages.VERSION, messages.VERSION - 1}:
@@ -240,33 +250,36 @@ class _Supervisor:
         client.version = version
         assert self._link.about is not None  # noqa: S101  # else it waits
         engine = self._link.about
-        offered = room.read(self._wanted, engine.engine, engine.worlds)
+        offered = room.read(self._wanted, self._bounds, engine.engine, engine.worlds)
         about = {"version": messages.VERSION, "room": dataclasses.asdict(offered)}
         return messages.done(seq, about)
 
     def _start(self, client: server.Connection, seq: int, each: records.AttemptId) -> None:
-        if self._ending:
+        if self._shutdown.has_begun:
             text = f"cannot start {each}: the runtime is ending"
             client.send(messages.refused(seq, _refusal("RunContainerError", text, retry=True)))
             return
         self._starts.start(each, lambda got: _answer(client, seq, got))
 
-    def _stop(self, each: records.AttemptId, grace_s: float) -> None:
+    def _stop_for_good(self, each: records.AttemptId, grace_s: float) -> None:
+        self._stop(each, grace_s, shutdown=True)
+
+    def _stop(self, each: records.AttemptId, grace_s: float, *, shutdown: bool = False) -> None:
         attempt = self._known.get(each)
         if attempt is None or attempt.phase is attempts.Phase.ENDED:
             return
         if attempt.stop_grace_s() == 0.0:
             grace_s = 0.0
         if attempt.phase is attempts.Phase.RUNNING:
-            self._stops.stop(attempt, grace_s)
-        elif self._starts.withdraw(attempt):
+            self._stops.stop(attempt, grace_s, shutdown=shutdown)
+            return
+        deadline = time.time_ns() + int(grace_s * 1e9)
+        attempt.note_stop(journal.StopNote(deadline, signalled=False, shutdown=shutdown))
+        if self._starts.withdraw(attempt):
             self._over(attempt, endings.stopped_before_start(time.time_ns()))
-        else:
-            deadline = time.time_ns() + int(grace_s * 1e9)
-            attempt.note_stop(journal.StopNote(deadline, signalled=False))
 
     def _forget(self, seq: int, uid: str) -> dict[str, object]:
-        if any(each.phase is not attempts.Phase.ENDED for each in self._known.of_pod(uid)):
+        if self._known.is_running(uid):
             text = f"cannot forget pod {uid}: a container of it still runs; stop it first"
             return messages.refused(seq, _refusal("PodStillRunning", text, retry=True))
         self._known.forget(uid)
@@ -274,20 +287,13 @@ class _Supervisor:
         self._users.free(uid)
         return messages.done(seq)
 
-    def _end(self, _signals: bytes) -> None:
-        again, self._ending = self._ending, True
-        for each in self._known.unfinished():  # told twice: at once
-            most = 0.0 if again else self._wanted.shutdown_grace_s
-            worth = each.stop_grace_s()
-            self._stop(each.id, most if worth is None else min(most, worth))
-        if not again:
-            self._end_if_idle()
 
-    def _end_if_idle(self) -> None:
-        if next(self._known.unfinished(), None) is None:
-            self._loop.stop()
-        else:
-            self._loop.later(_IDLE_YET_S, self._end_if_idle)
+def _is_too_early(client: server.Connection, seq: int, request: messages.Request) -> bool:
+    if isinstance(request, messages.Hello) or client.version != 0:
+        return False
+    text = "cannot answer before hello: the first message names a version"
+    client.send(messages.refused(seq, _refusal("BadRequest", text)))
+    return True
 
 
 def _refusal(reason: str, text: str, *, retry: bool = False) -> messages.Refusal:

@@ -7,16 +7,22 @@ aside at once, by rename, and removed beside the loop; what is left of that
 after a crash, the next supervisor removes.
 """
 
+import contextlib
 import os
 import shutil
+import stat
 import threading
+import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from wasm_node.protocol import layout, records
+from wasm_node.protocol import layout, messages, records
 
 _MODE = 0o700
+_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are
+_MOST_ENTRIES = 500_000
+_WITHIN_S = 5.0
 
 
 class Volumes:
@@ -47,12 +53,61 @@ class Volumes:
 
     def forget(self, pod: str) -> None:
         """Remove all volumes of a pod, soon."""
-        root = layout.volumes(self._state, pod)
-        if root.exists():
-            aside = self._trash / str(uuid.uuid4())
-            root.rename(aside)
-            self._remove([aside])
+        self._remove(self._set_aside(pod))
+
+    def release(self, pod: str) -> None:
+        """Remove all volumes of a pod, now; blocks, however long that takes."""
+        for each in self._set_aside(pod):
+            shutil.rmtree(each, ignore_errors=True)
+
+    def measure(self, pod: str) -> messages.DiskUse:
+        """Return what the volumes of a pod take of the disk; blocks."""
+        return measure(layout.volumes(self._state, pod))
+
+    def _set_aside(self, pod: str) -> list[Path]:
+        aside = self._trash / str(uuid.uuid4())
+        try:
+            layout.volumes(self._state, pod).rename(aside)
+        except FileNotFoundError:
+            return []
+        return [aside]
 
     def _remove(self, paths: Iterable[Path]) -> None:
         for path in list(paths):
             threading.Thread(target=shutil.rmtree, args=(path,), daemon=True).start()
+
+
+def measure(
+    root: Path, *, most_entries: int = _MOST_ENTRIES, within_s: float = _WITHIN_S
+) -> messages.DiskUse:
+    """
+    Return what a directory takes of the disk, without what it links to.
+
+    Bounded: guests may have made more files than anybody has time to look at.
+    """
+    deadline = time.monotonic() + within_s
+    used = inodes = 0
+    linked: set[tuple[int, int]] = set()
+    left = [str(root)]
+    while left:
+        for entry, found in _entries(left.pop()):
+            if inodes >= most_entries or time.monotonic() > deadline:
+                return messages.DiskUse(used, inodes, whole=False)
+            key = (found.st_dev, found.st_ino)
+            if key in linked:
+                continue
+            if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
+                linked.add(key)
+            used += found.st_blocks * _BLOCK_BYTES
+            inodes += 1
+            if stat.S_ISDIR(found.st_mode):
+                left.append(entry)
+    return messages.DiskUse(used, inodes)
+
+
+def _entries(directory: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield what is in a directory; what goes meanwhile is passed over."""
+    with contextlib.suppress(OSError), os.scandir(directory) as found:
+        for entry in found:
+            with contextlib.suppress(FileNotFoundError):
+                yield entry.path, entry.stat(follow_symlinks=False)
