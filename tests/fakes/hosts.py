@@ -9,11 +9,7 @@ ROOM = messages.Room(
 )
 SMALL = host.Figures(
     room=ROOM,
-    available_bytes=2**29,
-    pids_max=10_000,
-    pids_now=100,
     disk_bytes=10**9,
-    disk_free_bytes=5 * 10**8,
     kernel="6.1",
     os_image="Debian",
     machine_id="m",

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from wasm_node.agent.model import ids
+from wasm_node.protocol import messages
 
 
 class FakeLogStore:
@@ -13,12 +14,14 @@ class FakeLogStore:
         directories: made and not removed.
         oldest: by directory, the oldest attempt whose log is kept.
         removed: pods in the order of their removal.
+        sizes: by pod and container, what logs take of the disk.
     """
 
     def __init__(self) -> None:
         self.directories: set[Path] = set()
         self.removed: list[ids.PodRef] = []
         self.oldest: dict[Path, int] = {}
+        self.sizes: dict[str, dict[str, messages.DiskUse]] = {}
 
     def exists(self, path: Path) -> bool:
         """Say whether a directory, or a log that was written, is kept."""
@@ -43,3 +46,8 @@ class FakeLogStore:
         self.directories = {
             each for each in self.directories if not each.is_relative_to(Path("/logs", pod.uid))
         }
+
+    def used(self, pod: ids.PodRef) -> dict[str, messages.DiskUse]:
+        """Return what was set, or a directory for each container."""
+        found = (each.name for each in self.directories if each.parent.name == pod.uid)
+        return {each: messages.DiskUse(4096, 1) for each in found} | self.sizes.get(pod.uid, {})

@@ -42,6 +42,37 @@ def test_two_lines_are_enough(tmp_path: Path) -> None:
         ({"maxPods": -5}, "maxPods is -5: use 0 (as many as fit) or more"),
         ({"maxContainerRestartPeriod": 0.5}, "maxContainerRestartPeriod is 0.5: use 1 to 300"),
         ({"maxContainerRestartPeriod": 301}, "maxContainerRestartPeriod is 301: use 1 to 300"),
+        (
+            {"evictionHard": {"memory.avail": "1Gi"}},
+            "evictionHard: there is no signal memory.avail: use one of memory.available, "
+            "nodefs.available, nodefs.inodesFree, pid.available",
+        ),
+        ({"evictionHard": {"imagefs.available": "15%"}}, "images and containers lie on nodefs"),
+        ({"evictionHard": {"nodefs.available": "101%"}}, "is '101%': use 0% to 100%"),
+        ({"evictionHard": {"nodefs.available": "ten%"}}, "is 'ten%': use 0% to 100%"),
+        ({"evictionHard": {"nodefs.available": "1 GB"}}, "cannot read '1 GB' as a quantity"),
+        ({"evictionHard": {"pid.available": 0}}, "evictionHard.pid.available is 0: use more than"),
+        ({"evictionHard": {"pid.available": -1}}, "evictionHard.pid.available is -1: use more"),
+        ({"evictionHard": {"pid.available": None}}, "evictionHard[...]: Expected `int | str`"),
+        ({"evictionHard": "10%"}, "evictionHard: Expected `object`, got `str`"),
+        (
+            {"evictionSoft": {"memory.available": "1Gi"}},
+            "evictionSoftGracePeriod.memory.available is missing: evictionSoft has",
+        ),
+        (
+            {"evictionSoftGracePeriod": {"memory.available": "1m"}},
+            "evictionSoftGracePeriod.memory.available: evictionSoft has no memory.available",
+        ),
+        (
+            {
+                "evictionSoft": {"pid.available": 9},
+                "evictionSoftGracePeriod": {"pid.available": "x"},
+            },
+            "evictionSoftGracePeriod.pid.available: cannot read 'x' as a duration: use a form",
+        ),
+        ({"evictionMinimumReclaim": {"memory.available": "x"}}, "evictionMinimumReclaim.memory"),
+        ({"evictionMaxPodGracePeriod": -1}, "evictionMaxPodGracePeriod is -1: use 0 or more"),
+        ({"evictionPressureTransitionPeriod": "5"}, "evictionPressureTransitionPeriod: cannot"),
         ({"nodename": "x"}, "there is no setting nodename"),
         ({"bootstrap": {"kubeconfig": "/b"}}, "bootstrap.kubeconfig: give one of them"),
         ({"kubeconfig": ""}, "this is no pod with a service account: give one of them"),
@@ -83,3 +114,22 @@ def test_flags_count_more_than_the_file(tmp_path: Path) -> None:
 
     assert ("wasm-b", "10.0.0.4") == (read.node_name, read.host_ip)
     assert settings.Address(type="ExternalIP", value="10.0.0.3") == read.address
+
+
+def test_eviction_is_read_as_the_kubelets(tmp_path: Path) -> None:
+    """All of it at once, in the names and forms of KubeletConfiguration."""
+    given = {
+        "evictionHard": {"memory.available": "200Mi", "nodefs.available": "5%"},
+        "evictionSoft": {"memory.available": "500Mi"},
+        "evictionSoftGracePeriod": {"memory.available": "1m30s"},
+        "evictionMinimumReclaim": {"memory.available": "100Mi"},
+        "evictionMaxPodGracePeriod": 60,
+        "evictionPressureTransitionPeriod": "2m0s",
+    }
+    rules = settings.load(_file(tmp_path, GOOD | given)).eviction
+    memory = [each for each in rules.thresholds if each.signal == "memory.available"]
+
+    assert [(each.value.fixed >> 20, each.grace_s) for each in memory] == [(200, 0), (500, 90)]
+    assert {each.reclaim.fixed >> 20 for each in memory} == {100}
+    assert (rules.most_pod_grace_s, rules.transition_s) == (60, 120)
+    assert settings.load(_file(tmp_path, GOOD)).eviction.transition_s == 300

@@ -23,7 +23,7 @@ from wasm_node.agent.host import figures
 from wasm_node.agent.kube import client, events, nodes, podsink, podsource, reviews
 from wasm_node.agent.logs import changes, store
 from wasm_node.agent.logs import pods as pod_logs
-from wasm_node.agent.loops import claim, heartbeat
+from wasm_node.agent.loops import claim, evicting, heartbeat
 from wasm_node.agent.oci import puller
 from wasm_node.agent.plan import node as planning
 from wasm_node.agent.probes import network
@@ -138,6 +138,9 @@ async def _serve(
             ended=lambda pod, attempt: news.notify(
                 logs.locate(pod, attempt.container, attempt.attempt)
             ),
+            eviction=evicting.Sources(
+                chosen.eviction, containers, lambda: figures.disk(chosen.state_dir)
+            ),
         )
         pods = engine.PodEngine(outside, directory, place)
         measured.gauges(
@@ -180,7 +183,7 @@ async def _serve(
             lambda: pods.health,
             time,
         )
-        pods.runtime.listen(beat.look_again)
+        pods.listen_to_health(beat.look_again)
         await claimed.claim(stand_by)
         await beat.register()
         _say(telling, f"serving node {chosen.node_name}", ready=True)
@@ -209,6 +212,7 @@ async def _identity(
         port=port,
         max_pods=chosen.max_pods,
         labels=chosen.labels,
+        eviction=chosen.eviction,
     )
 
 

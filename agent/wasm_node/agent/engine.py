@@ -16,6 +16,7 @@ from wasm_node.agent.loops import (
     accepting,
     denials,
     ending,
+    evicting,
     facts,
     fetching,
     hooking,
@@ -28,7 +29,7 @@ from wasm_node.agent.loops import (
     watch,
     write_status,
 )
-from wasm_node.agent.model import desired, environment, ids, observed, traffic
+from wasm_node.agent.model import desired, environment, ids, observed, thresholds, traffic
 from wasm_node.agent.model import probe as probe_model
 from wasm_node.agent.plan import node as node_plan
 from wasm_node.agent.plan import restarts
@@ -53,6 +54,8 @@ class Outside:
     progress: fetching.Progress
     ended: Callable[[ids.PodRef, records.AttemptId], None]
     """Told, perhaps more than once, of every attempt that is over."""
+    eviction: evicting.Sources | None = None
+    """None: pods of this host are not evicted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +87,19 @@ class PodEngine:
         self.runtime = presence.Presence(outside.clock)
         """Whether the runtime is there."""
         self._place = place
+        sources = outside.eviction
+        self._rules = sources.rules if sources else thresholds.OFF
+        self._evicting: evicting.Evicting | None = None
+        if sources is not None:
+            self._evicting = evicting.Evicting(
+                sources,
+                self._wanted,
+                self._seen,
+                self._kept,
+                outside.logs,
+                outside.events,
+                outside.clock,
+            )
         self._run = directory.run
         self._statuses = write_status.StatusWriter(
             self._wanted, self._seen, outside.sink, self._addresses, outside.clock
@@ -113,6 +129,7 @@ class PodEngine:
                 outside.logs,
                 directory,
                 self._placed,
+                self._rules,
             ),
             ender,
             stopping.Stopper(self._seen, outside.containers, caller, outside.events, outside.clock),
@@ -125,6 +142,7 @@ class PodEngine:
             self._kept,
             hands,
             self._allocatable,
+            lambda: self._pressures or frozenset(),
             place.most_backoff_s,
             outside.clock,
         )
@@ -158,6 +176,8 @@ class PodEngine:
             group.create_task(self._statuses.run())
             group.create_task(self._probing.run())
             group.create_task(self._accepting.run())
+            if self._evicting is not None:
+                group.create_task(self._evicting.run())
 
     @property
     def busy(self) -> bool:
@@ -168,7 +188,19 @@ class PodEngine:
     def health(self) -> node_plan.Health | None:
         """Whether pods can run; None: it is too early to tell."""
         problem = self.runtime.problem
-        return None if problem is None else node_plan.Health(problem)
+        if problem is None or (self._pressures is None and not problem):
+            return None
+        return node_plan.Health(problem, self._pressures)
+
+    def listen_to_health(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever `health` changes."""
+        self.runtime.listen(listener)
+        if self._evicting is not None:
+            self._evicting.listen(listener)
+
+    @property
+    def _pressures(self) -> frozenset[str] | None:
+        return self._evicting.conditions if self._evicting else frozenset()
 
     def field(self, uid: ids.PodUid, container: str) -> str:
         """Name the list of a pod's spec in which a container stands."""
@@ -230,7 +262,9 @@ class PodEngine:
 
     def _allocatable(self) -> environment.Allocatable | None:
         room, most = self._outside.containers.room(), self._place.max_pods
-        return None if room is None or most is None else node_plan.allocatable(most, room)
+        if room is None or most is None:
+            return None
+        return node_plan.allocatable(most, room, self._rules)
 
     def _placed(self) -> environment.Place:
         # Guests' ports are the runtime's, and so is the IP that all pods share.

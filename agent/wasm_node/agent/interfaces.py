@@ -112,6 +112,42 @@ class Containers(Protocol):
         """
 
 
+class Resources(Protocol):
+    """What pods share through the runtime, and what each of them has of it."""
+
+    async def left(self) -> tuple[messages.Level, messages.Level]:
+        """
+        Return how much memory is left, and how many tasks.
+
+        Raises:
+            Retryable: the runtime is away.
+        """
+
+    async def shares(self) -> Sequence[messages.Share]:
+        """
+        Return what each attempt that runs uses.
+
+        Raises:
+            Retryable: the runtime is away.
+        """
+
+    async def disk(self, pod: ids.PodUid) -> messages.DiskUse:
+        """
+        Return what the volumes of a pod take of the disk.
+
+        Raises:
+            Retryable: the runtime is away, or the disk is slow.
+        """
+
+    async def release(self, pod: ids.PodUid) -> None:
+        """
+        Remove the volumes of a pod of which nothing runs; none is fine.
+
+        Raises:
+            Retryable: something of it runs, or the runtime is away.
+        """
+
+
 class HttpWorkers(Protocol):
     """The workers of containers that serve HTTP, each by a way of its own."""
 
@@ -195,6 +231,9 @@ class LogStore(Protocol):
 
     def remove(self, pod: ids.PodRef) -> None:
         """Delete all logs of a pod."""
+
+    def used(self, pod: ids.PodRef) -> Mapping[str, messages.DiskUse]:
+        """Return what a pod's logs take of the disk, by container."""
 
 
 class Clock(Protocol):

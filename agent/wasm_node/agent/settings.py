@@ -18,6 +18,7 @@ import msgspec
 import yaml
 
 from wasm_node.agent import errors
+from wasm_node.agent.model import durations, thresholds
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod finds its service account's token (Kubernetes' own constant)."""
@@ -122,11 +123,49 @@ class Settings(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
     """Seconds that the restart of a container which ends again and again waits
     at most, 1 to 300; the kubelet's `crashLoopBackOff` has the same."""
 
+    eviction_hard: dict[str, str | int] = {}
+    """Below so much of what is left, a pod is evicted at once; by signal:
+    `memory.available`, `nodefs.available`, `nodefs.inodesFree`,
+    `pid.available`; a quantity or a percentage, 0% is off. What is not named is
+    as a kubelet has it: 100Mi, 10%, 5%; and 10% of pids. Pods are not offered
+    what lies below."""
+
+    eviction_soft: dict[str, str | int] = {}
+    """The same, for which a pod is evicted only when it lasts."""
+
+    eviction_soft_grace_period: dict[str, str] = {}
+    """How long each of those has to last, such as `1m30s`."""
+
+    eviction_max_pod_grace_period: int = 0
+    """Seconds that a pod gets to end, at most, when it is evicted for a soft
+    one; for a hard one it is 1."""
+
+    eviction_minimum_reclaim: dict[str, str | int] = {}
+    """How much more has to be left, by signal, before evicting was enough."""
+
+    eviction_pressure_transition_period: str = "5m"
+    """How long the node says that there is pressure after there last was, so
+    that pods do not come and go."""
+
     labels: dict[str, str] = {}
     """Labels of the Node beside our own."""
 
     insecure_registries: tuple[str, ...] = ()
     """Registries (host:port) spoken to by plain HTTP; loopback always is."""
+
+    @property
+    def eviction(self) -> thresholds.Rules:
+        """All that was set of eviction."""
+        return thresholds.Rules(
+            thresholds.parse(
+                self.eviction_hard,
+                self.eviction_soft,
+                self.eviction_soft_grace_period,
+                self.eviction_minimum_reclaim,
+            ),
+            most_pod_grace_s=self.eviction_max_pod_grace_period,
+            transition_s=durations.parse(self.eviction_pressure_transition_period),
+        )
 
 
 def load(
@@ -218,7 +257,26 @@ def _wrong(read: Settings) -> Iterator[str]:
         )
     if is_set(read.kubelet.certificate_file) != is_set(read.kubelet.key_file):
         yield "kubelet.certificateFile and kubelet.keyFile: give both or none"
+    yield from _wrong_eviction(read)
     yield from _wrong_identity(read)
+
+
+def _wrong_eviction(read: Settings) -> Iterator[str]:
+    yield from thresholds.wrong(
+        read.eviction_hard,
+        read.eviction_soft,
+        read.eviction_soft_grace_period,
+        read.eviction_minimum_reclaim,
+    )
+    if read.eviction_max_pod_grace_period < 0:
+        yield (
+            f"evictionMaxPodGracePeriod is {read.eviction_max_pod_grace_period}: use 0 or more"
+            " (seconds)"
+        )
+    try:
+        durations.parse(read.eviction_pressure_transition_period)
+    except ValueError as error:
+        yield f"evictionPressureTransitionPeriod: {error}"
 
 
 def _wrong_identity(read: Settings) -> Iterator[str]:

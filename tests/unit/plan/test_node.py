@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import hosts
-from wasm_node.agent.model import host
+from wasm_node.agent.model import host, thresholds
 from wasm_node.agent.plan import node
 
 NOW = 1_800_000_000.0
@@ -38,19 +38,40 @@ def test_it_is_not_a_linux_node() -> None:
     assert {"NoSchedule", "NoExecute"} == {each["effect"] for each in made["spec"]["taints"]}
 
 
-@pytest.mark.parametrize(
-    ("change", "condition"),
-    [
-        ({"available_bytes": 10**6}, "MemoryPressure"),
-        ({"disk_free_bytes": 10**7}, "DiskPressure"),
-        ({"pids_now": 9_900}, "PIDPressure"),
-    ],
-)
-def test_pressure(change: dict[str, Any], condition: str) -> None:
-    """Too little of a resource raises its condition and no other."""
-    made = _conditions(dataclasses.replace(HOST, **change))
+@pytest.mark.parametrize("condition", thresholds.CONDITIONS)
+def test_pressure(condition: str) -> None:
+    """What there is pressure of is told, and nothing else."""
+    made = _conditions(HOST, node.Health("", frozenset({condition})))
 
     assert {condition} == {kind for kind, value in made.items() if value == "True"} - {"Ready"}
+
+
+def test_pressure_stays_until_somebody_has_looked() -> None:
+    """A new agent takes no taint away before it knows better."""
+    held = {"DiskPressure": {"status": "True"}, "MemoryPressure": {"status": "False"}}
+    made = node.status(IDENTITY, HOST, node.Health("no runtime"), held, NOW)["conditions"]
+    told = {each["type"]: each["status"] for each in made}
+
+    assert ("True", "False", "False") == (
+        told["DiskPressure"], told["MemoryPressure"], told["PIDPressure"]
+    )  # fmt: skip
+
+
+def test_pods_are_not_offered_what_they_would_be_evicted_for() -> None:
+    """Hard thresholds come off memory and disk, and off what tasks allow."""
+    rules = thresholds.Rules(thresholds.parse({}, {}, {}, {}))
+    identity = dataclasses.replace(IDENTITY, eviction=rules)
+    made = node.status(identity, HOST, WELL, {}, NOW)
+    plain = node.status(IDENTITY, HOST, WELL, {}, NOW)
+
+    def kib(status: dict[str, Any], name: str) -> int:
+        return int(status["allocatable"][name].removesuffix("Ki"))
+
+    assert kib(plain, "memory") - kib(made, "memory") == 100 * 1024
+    assert kib(plain, "ephemeral-storage") - kib(made, "ephemeral-storage") == 10**8 // 1024
+    assert made["capacity"]["memory"] == plain["capacity"]["memory"]
+    few = dataclasses.replace(hosts.ROOM, pids_max=100)
+    assert (20, 18) == (node.allocatable(0, few).pods, node.allocatable(0, few, rules).pods)
 
 
 def test_a_problem_makes_it_not_ready() -> None:
@@ -75,7 +96,7 @@ def test_pods_follow_from_memory_and_tasks() -> None:
 
     made = [node.status(IDENTITY, host, WELL, {}, NOW)["capacity"] for host in (HOST, few)]
 
-    assert ["128", "18"] == [each["pods"] for each in made]
+    assert ["128", "20"] == [each["pods"] for each in made]
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,35 @@ class RuntimeContainers:
         """Drop the pod's records."""
         await self._ask(messages.Forget(pod), within_s=_ANSWER_S)
 
+    async def left(self) -> tuple[messages.Level, messages.Level]:
+        """Return how much memory is left, and how many tasks."""
+        result = await self._ask(messages.Usage(), within_s=_ANSWER_S)
+        return messages.Level(**result["memory"]), messages.Level(**result["tasks"])
+
+    async def shares(self) -> Sequence[messages.Share]:
+        """Return what each attempt that runs uses."""
+        found: list[messages.Share] = []
+        async with (
+            connection.Connection.opened(self._socket) as runtime,
+            asyncio.timeout(_ANSWER_S),
+        ):
+            while True:
+                after = str(found[-1].id) if found else ""
+                result = await runtime.ask(messages.Shares(after))
+                page = [messages.Share.from_message(each) for each in result["shares"]]
+                found += page
+                if not page:
+                    return found
+
+    async def disk(self, pod: ids.PodUid) -> messages.DiskUse:
+        """Return what the volumes of a pod take of the disk."""
+        result = await self._ask(messages.Disk(pod), within_s=_ANSWER_S)
+        return messages.DiskUse(**result["disk"])
+
+    async def release(self, pod: ids.PodUid) -> None:
+        """Remove the volumes of a pod of which nothing runs."""
+        await self._ask(messages.Release(pod), within_s=_ANSWER_S)
+
     def room(self) -> messages.Room | None:
         """Return what the runtime said when facts were last asked for."""
         return self._room

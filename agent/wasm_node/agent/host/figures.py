@@ -5,15 +5,13 @@ Read from /proc and statfs; nothing here decides anything. What pods may use
 in all is the runtime's to say, since they run in its control group.
 """
 
+import os
 import platform
-import shutil
 import socket
 from pathlib import Path
 
 from wasm_node.agent.model import host
 from wasm_node.protocol import messages
-
-_TASK_LIMITS = ("/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max")
 
 
 def read(state: Path, room: messages.Room | None, known_as: str) -> host.Figures:
@@ -22,14 +20,9 @@ def read(state: Path, room: messages.Room | None, known_as: str) -> host.Figures
 
     A host without a machine-id, such as a container, is `known_as` that.
     """
-    disk = shutil.disk_usage(state)
     return host.Figures(
         room=room,
-        available_bytes=_meminfo()["MemAvailable"],
-        pids_max=min(int(_text(Path(name))) for name in _TASK_LIMITS),
-        pids_now=_tasks(),
-        disk_bytes=disk.total,
-        disk_free_bytes=disk.free,
+        disk_bytes=disk(state)[0].capacity,
         kernel=platform.release(),
         os_image=_os_image(),
         machine_id=_text(Path("/etc/machine-id")) or known_as,
@@ -38,15 +31,13 @@ def read(state: Path, room: messages.Room | None, known_as: str) -> host.Figures
     )
 
 
-def _meminfo() -> dict[str, int]:
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    pairs = (line.split(":", 1) for line in lines)
-    return {name: int(value.split()[0]) * 1024 for name, value in pairs}
-
-
-def _tasks() -> int:
-    """Tasks of the whole host, from the fourth figure of loadavg."""
-    return int(Path("/proc/loadavg").read_text().split()[3].split("/")[1])
+def disk(state: Path) -> tuple[messages.Level, messages.Level]:
+    """Return bytes and inodes of its file system; blocks."""
+    found = os.statvfs(state)
+    return (
+        messages.Level(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize),
+        messages.Level(found.f_favail, found.f_files),
+    )
 
 
 def _text(path: Path) -> str:

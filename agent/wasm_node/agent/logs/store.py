@@ -15,9 +15,11 @@ import shutil
 from pathlib import Path
 
 from wasm_node.agent.model import ids
+from wasm_node.protocol import messages
 
 _DIRECTORY_MODE = 0o2750
 _NAME_MAX_BYTES = 255
+_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are
 
 
 class CriLogStore:
@@ -67,6 +69,16 @@ class CriLogStore:
                     link.unlink()
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(directory)
+
+    def used(self, pod: ids.PodRef) -> dict[str, messages.DiskUse]:
+        """Return what a pod's logs take of the disk, by container."""
+        found = {}
+        with contextlib.suppress(FileNotFoundError):
+            for directory in (self.root / directory_name(pod)).iterdir():
+                sizes = [each.lstat().st_blocks for each in (directory, *directory.iterdir())]
+                used_bytes = sum(sizes) * _BLOCK_BYTES
+                found[directory.name] = messages.DiskUse(used_bytes, len(sizes))
+        return found
 
 
 def directory_name(pod: ids.PodRef) -> str:

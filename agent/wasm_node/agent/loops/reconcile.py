@@ -17,7 +17,7 @@ from wasm_node.agent import errors, interfaces
 from wasm_node.agent.asynckit import keyed
 from wasm_node.agent.loops import ending, fetching, hooking, starting, stopping
 from wasm_node.agent.model import actions, desired, environment, hooks, ids, observed, times
-from wasm_node.agent.plan import admission, adopt, images, restarts
+from wasm_node.agent.plan import admission, adopt, evictions, images, restarts
 from wasm_node.agent.plan import pods as planning
 from wasm_node.agent.stores import checkpoint, pods
 from wasm_node.protocol import records
@@ -53,6 +53,7 @@ class Reconciler:
         kept: checkpoint.Checkpoints,
         hands: Hands,
         allocatable: Callable[[], environment.Allocatable | None],
+        pressures: Callable[[], frozenset[str]],
         most_backoff_s: float,
         clock: interfaces.Clock,
     ) -> None:
@@ -61,6 +62,7 @@ class Reconciler:
         self._kept = kept
         self._hands = hands
         self._allocatable = allocatable
+        self._pressures = pressures
         self._most_backoff_s = most_backoff_s
         self._clock = clock
         self._fetches: dict[_Fetch, asyncio.Task[None]] = {}
@@ -136,7 +138,8 @@ class Reconciler:
         allocatable = self._allocatable()
         rejected = None
         if allocatable and not (pod.deleting or pod.finished):
-            rejected = admission.admit(pod, self._taken_in(), allocatable)
+            rejected = evictions.admit(pod, self._pressures())
+            rejected = rejected or admission.admit(pod, self._taken_in(), allocatable)
         if rejected:
             self._emit(pod, actions.Event(rejected.reason, rejected.message, warning=True))
         return observed.ObservedPod(self._clock.now(), rejected=rejected)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from wasm_node.agent import errors, interfaces, statedir
-from wasm_node.agent.model import desired, environment, ids, image, observed
+from wasm_node.agent.model import desired, environment, ids, image, observed, thresholds
 from wasm_node.agent.plan import grants, lastwords, node, pods, serving
 from wasm_node.protocol import layout, records
 
@@ -29,6 +29,7 @@ class Starter:
         logs: interfaces.LogStore,
         directory: statedir.StateDir,
         place: Callable[[], environment.Place],
+        eviction: thresholds.Rules = thresholds.OFF,
     ) -> None:
         self._source = source
         self._puller = puller
@@ -36,6 +37,7 @@ class Starter:
         self._logs = logs
         self._directory = directory
         self._place = place
+        self._eviction = eviction
 
     async def start(
         self,
@@ -80,6 +82,7 @@ class Starter:
             grants=grants.grants(pod, wanted, serves=http is not None),
             message_file=posixpath.basename(lastwords.path(wanted)) if words else "",
             message_from_log=wanted.message_from_log,
+            priority=pod.priority,
         )
         return await self._containers.start(spec)
 
@@ -127,7 +130,7 @@ class Starter:
         if room is None:
             text = "cannot start a container: the runtime has not been heard of"
             raise errors.Retryable(text, reason="RuntimeUnavailable")
-        allocatable = node.allocatable(0, room)
+        allocatable = node.allocatable(0, room, self._eviction)
         return environment.resolve(pod, wanted, objects, self._place(), allocatable, here.found.env)
 
     async def _program(

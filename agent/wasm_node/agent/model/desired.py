@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Self, TypeAlias
 
 from wasm_node.agent.model import grants, hooks, ids, manifest, probe, requests, serving
+from wasm_node.protocol import records
 
 
 class RestartPolicy(enum.StrEnum):
@@ -173,6 +174,8 @@ class DesiredPod:
         grace_s: seconds between the request to end and the kill.
         kill_at: unix seconds of that kill; None: unknown, or not deleting.
         deadline_s: seconds that it may be active; None: for ever.
+        priority: the more, the later it has to go.
+        tolerates_memory_pressure: it may come while memory is short.
         finished: the API server already holds a terminal phase.
         refusals: not empty: nothing of this pod is started.
         qos_class: Guaranteed, Burstable or BestEffort.
@@ -207,6 +210,13 @@ class DesiredPod:
     ephemeral_containers: tuple[DesiredContainer, ...] = ()
     kill_at: float | None = None
     deadline_s: float | None = None
+    priority: int = 0
+    tolerates_memory_pressure: bool = False
+
+    @property
+    def is_critical(self) -> bool:
+        """Whether its cluster cannot do without it (IsCriticalPod)."""
+        return self.priority >= records.CRITICAL_PRIORITY
 
     @property
     def all_containers(self) -> tuple[DesiredContainer, ...]:

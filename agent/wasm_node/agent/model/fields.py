@@ -172,7 +172,7 @@ POD: Mapping[str, Fate] = {
     "os": _refused("only a pod without spec.os, or with a wasm one, can run here"),
     "overhead": _SCHEDULER,
     "preemptionPolicy": _SCHEDULER,
-    "priority": _SCHEDULER,
+    "priority": _honoured("by the scheduler; the lower, the sooner it is evicted or shut down"),
     "priorityClassName": _SCHEDULER,
     "readinessGates": _honoured(),
     "resourceClaims": _refused(_LATER),

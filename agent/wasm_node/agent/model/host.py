@@ -12,11 +12,7 @@ class Figures:
 
     Attributes:
         room: what the runtime and its pods may use; None: it has not said yet.
-        available_bytes: MemAvailable.
-        pids_max: how many tasks may exist on the host.
-        pids_now: how many there are.
         disk_bytes: size of the file system of the state directory.
-        disk_free_bytes: free for us there.
         kernel: release.
         os_image: PRETTY_NAME of os-release.
         machine_id: /etc/machine-id, or empty.
@@ -25,11 +21,7 @@ class Figures:
     """
 
     room: messages.Room | None
-    available_bytes: int
-    pids_max: int
-    pids_now: int
     disk_bytes: int
-    disk_free_bytes: int
     kernel: str
     os_image: str
     machine_id: str

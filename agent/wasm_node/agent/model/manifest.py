@@ -214,6 +214,15 @@ class ReadinessGate(_Part, frozen=True):
     condition_type: str
 
 
+class Toleration(_Part, frozen=True):
+    """One of `spec.tolerations`."""
+
+    key: str = ""
+    operator: str = "Equal"
+    value: str = ""
+    effect: str = ""
+
+
 class PodSpec(_Part, frozen=True):
     """`spec`."""
 
@@ -228,6 +237,8 @@ class PodSpec(_Part, frozen=True):
     termination_grace_period_seconds: int | None = None
     service_account_name: str = ""
     readiness_gates: tuple[ReadinessGate, ...] = ()
+    priority: int = 0
+    tolerations: tuple[Toleration, ...] = ()
 
 
 class Owner(_Part, frozen=True):

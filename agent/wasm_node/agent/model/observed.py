@@ -160,6 +160,22 @@ class Rejected:
 
 
 @dataclasses.dataclass(frozen=True)
+class Evicted:
+    """
+    The node has decided that the pod must go, for good.
+
+    Attributes:
+        message: why.
+        grace_s: how long it has at most.
+        at: unix seconds of the decision.
+    """
+
+    message: str
+    grace_s: float
+    at: float
+
+
+@dataclasses.dataclass(frozen=True)
 class ObservedPod:
     """
     All that is known of one pod.
@@ -169,12 +185,14 @@ class ObservedPod:
         containers: by name; a container not seen yet is absent.
         forgotten: records, logs and the object are gone.
         rejected: why nothing of it is started, if so.
+        evicted: why it has to end, if so.
     """
 
     started_at: float
     containers: Mapping[str, ObservedContainer] = dataclasses.field(default_factory=dict)
     forgotten: bool = False
     rejected: Rejected | None = None
+    evicted: Evicted | None = None
 
     def container(self, name: str) -> ObservedContainer:
         """Return what is known of one container; nothing at first."""

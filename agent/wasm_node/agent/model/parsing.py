@@ -30,6 +30,7 @@ Read = TypeVar("Read")
 
 _TERMINAL = ("Succeeded", "Failed")
 _DEFAULT_GRACE_S = 30.0
+_MEMORY_PRESSURE = "node.kubernetes.io/memory-pressure"
 
 
 def pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
@@ -78,7 +79,16 @@ def _pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
         asks=requests.of(spec),
         kill_at=times.unix(meta.deletion_timestamp) if meta.deletion_timestamp else None,
         deadline_s=spec.active_deadline_seconds,
+        priority=spec.priority,
+        tolerates_memory_pressure=any(map(_tolerates_memory_pressure, spec.tolerations)),
     )
+
+
+def _tolerates_memory_pressure(each: manifest.Toleration) -> bool:
+    """As ToleratesTaint, of a taint without a value."""
+    if each.effect not in ("", "NoSchedule") or each.key not in ("", _MEMORY_PRESSURE):
+        return False
+    return each.operator == "Exists" or (bool(each.key) and not each.value)
 
 
 def _check_volumes(spec: manifest.PodSpec) -> None:

@@ -55,3 +55,21 @@ def millis(text: str | int | float) -> int:
         ValueError: it is not a quantity.
     """
     return int((parse(text) * 1000).to_integral_value(rounding=decimal.ROUND_CEILING))
+
+
+def binary(amount: int) -> str:
+    """Write bytes as Kubernetes does: `64Mi`, by the largest unit that fits."""
+    return _written(amount, 2**10, ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))
+
+
+def plain(amount: int) -> str:
+    """Write numbers as Kubernetes does: `5k`, by the largest unit that fits."""
+    return _written(amount, 10**3, ("", "k", "M", "G", "T", "P", "E"))
+
+
+def _written(amount: int, base: int, suffixes: tuple[str, ...]) -> str:
+    step = 0
+    while amount and amount % base == 0 and step < len(suffixes) - 1:
+        amount //= base
+        step += 1
+    return f"{amount}{suffixes[step]}"

@@ -9,29 +9,36 @@ from wasm_node.agent.model import manifest, quantity
 
 @dataclasses.dataclass(frozen=True)
 class Requests:
-    """Processor time in thousandths of a core, and memory."""
+    """Processor time in thousandths of a core, memory, and space on disk."""
 
     cpu_millis: int = 0
     memory_bytes: int = 0
+    storage_bytes: int = 0
 
     @classmethod
     def parse(cls, written: Mapping[str, str | int | float]) -> Self:
-        """Read the two of them; raises ValueError as `quantity` does."""
-        cpu, memory = written.get("cpu"), written.get("memory")
+        """Read what of them is there; raises ValueError as `quantity` does."""
         return cls(
-            0 if cpu is None else quantity.millis(cpu),
-            0 if memory is None else quantity.ceiling(memory),
+            quantity.millis(written.get("cpu", 0)),
+            quantity.ceiling(written.get("memory", 0)),
+            quantity.ceiling(written.get("ephemeral-storage", 0)),
         )
 
     def __add__(self, other: "Requests") -> "Requests":
         """Return both together."""
-        cpu = self.cpu_millis + other.cpu_millis
-        return Requests(cpu, self.memory_bytes + other.memory_bytes)
+        return Requests(
+            self.cpu_millis + other.cpu_millis,
+            self.memory_bytes + other.memory_bytes,
+            self.storage_bytes + other.storage_bytes,
+        )
 
     def __or__(self, other: "Requests") -> "Requests":
         """Return the larger, of each resource."""
-        cpu = max(self.cpu_millis, other.cpu_millis)
-        return Requests(cpu, max(self.memory_bytes, other.memory_bytes))
+        return Requests(
+            max(self.cpu_millis, other.cpu_millis),
+            max(self.memory_bytes, other.memory_bytes),
+            max(self.storage_bytes, other.storage_bytes),
+        )
 
 
 NOTHING = Requests()

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from wasm_node.agent.model import environment, times
+from wasm_node.agent.model import environment, thresholds, times
 from wasm_node.agent.model import host as host_model
 from wasm_node.protocol import messages
 
@@ -21,9 +21,15 @@ _FOLLOWED = (1, 37)
 _MEMORY_PER_POD = 8 * 2**20
 _TASKS_PER_POD = 5
 _RESERVED_MEMORY = 100 * 2**20
-_PRESSURE_MEMORY = 100 * 2**20
-_PRESSURE_DISK = 0.1
-_PRESSURE_PIDS = 0.9
+_PRESSURES = (
+    ("MemoryPressure", "KubeletHasInsufficientMemory", "KubeletHasSufficientMemory",
+     "wasm-node has {} memory available", ("insufficient", "sufficient")),
+    ("DiskPressure", "KubeletHasDiskPressure", "KubeletHasNoDiskPressure",
+     "wasm-node has {}disk pressure", ("", "no ")),
+    ("PIDPressure", "KubeletHasInsufficientPID", "KubeletHasSufficientPID",
+     "wasm-node has {} PID available", ("insufficient", "sufficient")),
+)  # fmt: skip
+"""Condition, reasons if so and if not, and the words of both (setters.go)."""
 
 _WORLDS = {
     "wasi_snapshot_preview1": "wasm-node.dev/world-wasi-cli-p1",
@@ -48,13 +54,22 @@ class Identity:
     port: int
     max_pods: int
     labels: Mapping[str, str]
+    eviction: thresholds.Rules = thresholds.OFF
 
 
 @dataclasses.dataclass(frozen=True)
 class Health:
-    """Whether the node can run pods now; `problem` empty is healthy."""
+    """
+    Whether the node can run pods now, and more of them.
+
+    Attributes:
+        problem: why it cannot; empty is healthy.
+        pressures: conditions of pressure that are true; None: nobody has
+            looked yet, and what the Node says stays.
+    """
 
     problem: str
+    pressures: frozenset[str] | None = None
 
 
 def kubelet_version(server_major: str, server_minor: str) -> str:
@@ -131,10 +146,10 @@ def status(
     capacity: what the Node says already stays.
     """
     return {
-        **(_resources(identity.max_pods, host, host.room) if host.room else {}),
+        **(_resources(identity, host, host.room) if host.room else {}),
         "addresses": [{"type": identity.address_type, "address": identity.address}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": identity.port}},
-        "conditions": _conditions(host, health, previous, now),
+        "conditions": _conditions(health, previous, now),
         "nodeInfo": {
             "architecture": ARCHITECTURE,
             "operatingSystem": "wasi",
@@ -156,51 +171,54 @@ def _runtime_version(room: messages.Room | None) -> str:
 
 
 def _resources(
-    max_pods: int, host: host_model.Figures, room: messages.Room
+    identity: Identity, host: host_model.Figures, room: messages.Room
 ) -> dict[str, dict[str, str]]:
     whole, part = divmod(room.cpu_millis, 1000)
+    may_use = allocatable(identity.max_pods, room, identity.eviction)
     capacity = {
         "cpu": f"{room.cpu_millis}m" if part else str(whole),
         "memory": f"{room.memory_bytes // 1024}Ki",
         "ephemeral-storage": f"{host.disk_bytes // 1024}Ki",
-        "pods": str(allocatable(max_pods, room).pods),
+        "pods": str(may_use.pods),
     }
-    memory = f"{allocatable(max_pods, room).memory_bytes // 1024}Ki"
-    return {"capacity": capacity, "allocatable": {**capacity, "memory": memory}}
+    disk = host.disk_bytes - identity.eviction.reserved(thresholds.Signal.DISK, host.disk_bytes)
+    for_pods = {
+        "memory": f"{may_use.memory_bytes // 1024}Ki",
+        "ephemeral-storage": f"{max(0, disk) // 1024}Ki",
+    }
+    return {"capacity": capacity, "allocatable": {**capacity, **for_pods}}
 
 
-def allocatable(max_pods: int, room: messages.Room) -> environment.Allocatable:
+def allocatable(
+    max_pods: int, room: messages.Room, eviction: thresholds.Rules = thresholds.OFF
+) -> environment.Allocatable:
     """
-    Return what of it pods may use: not what the runtime itself needs.
+    Return what of it pods may use.
 
+    Not what the runtime itself needs, nor what they would be evicted for at
+    once (GetNodeAllocatableReservation of container_manager_linux.go).
     `max_pods`: as was set; 0: as many as there is room for.
     """
-    by_tasks = int(room.pids_max * _PRESSURE_PIDS) // _TASKS_PER_POD
+    spare_tasks = eviction.reserved(thresholds.Signal.PIDS, room.pids_max)
+    by_tasks = max(0, room.pids_max - spare_tasks) // _TASKS_PER_POD
     by_memory = room.memory_bytes // _MEMORY_PER_POD
-    memory = max(0, room.memory_bytes - _RESERVED_MEMORY)
+    spare = eviction.reserved(thresholds.Signal.MEMORY, room.memory_bytes)
+    memory = max(0, room.memory_bytes - _RESERVED_MEMORY - spare)
     pods = max_pods or min(by_tasks, by_memory)
     return environment.Allocatable(room.cpu_millis, memory, pods)
 
 
 def _conditions(
-    host: host_model.Figures, health: Health, previous: Mapping[str, Mapping[str, Any]], now: float
+    health: Health, previous: Mapping[str, Mapping[str, Any]], now: float
 ) -> list[dict[str, Any]]:
-    low_memory = host.available_bytes < _PRESSURE_MEMORY
-    low_disk = host.disk_free_bytes < host.disk_bytes * _PRESSURE_DISK
-    low_pids = host.pids_now > host.pids_max * _PRESSURE_PIDS
-    rows = [
-        ("MemoryPressure", low_memory, "KubeletHasInsufficientMemory",
-         "KubeletHasSufficientMemory", "memory available"),
-        ("DiskPressure", low_disk, "KubeletHasDiskPressure",
-         "KubeletHasNoDiskPressure", "disk available"),
-        ("PIDPressure", low_pids, "KubeletHasInsufficientPID",
-         "KubeletHasSufficientPID", "PID available"),
-    ]  # fmt: skip
-    made = [
-        (kind, "True" if bad else "False", why if bad else fine,
-         f"wasm-node has {'insufficient' if bad else 'sufficient'} {what}")
-        for kind, bad, why, fine, what in rows
-    ]  # fmt: skip
+    made = []
+    for kind, why, fine, said, words in _PRESSURES:
+        if health.pressures is None:
+            bad = previous.get(kind, {}).get("status") == "True"
+        else:
+            bad = kind in health.pressures
+        value, reason = ("True", why) if bad else ("False", fine)
+        made.append((kind, value, reason, said.format(words[0] if bad else words[1])))
     if health.problem:
         made.append(("Ready", "False", "KubeletNotReady", health.problem))
     else:

@@ -8,6 +8,7 @@ in order, observes, and plans again: an action must be safe to repeat, and no
 plan may count on an earlier one having succeeded.
 """
 
+import dataclasses
 from collections.abc import Iterator
 
 from wasm_node.agent.model import actions, desired, observed
@@ -29,8 +30,11 @@ def plan(
     """
     if seen.forgotten:
         return []
+    wanted = evicting(wanted, seen)
     if wanted.deleting:
         return list(_tear_down(wanted, seen, now))
+    if seen.evicted:
+        return list(_stop_all(wanted, seen, now))
     if wanted.finished:  # by us, or by one who had the right: eviction, pod GC
         return list(_stop_all(wanted, seen, now))
     if wanted.refusals or seen.rejected:
@@ -50,6 +54,14 @@ def plan(
 def deadline_at(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> float | None:
     """Return when its `activeDeadlineSeconds` are over; None: never."""
     return None if wanted.deadline_s is None else seen.started_at + wanted.deadline_s
+
+
+def evicting(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> desired.DesiredPod:
+    """Return the pod with no more time to end than an eviction leaves it."""
+    if seen.evicted is None or wanted.grace_s <= seen.evicted.grace_s:
+        return wanted
+    grace_s = seen.evicted.grace_s
+    return dataclasses.replace(wanted, grace_s=grace_s, kill_at=seen.evicted.at + grace_s)
 
 
 def stop_grace(pod: desired.DesiredPod, wanted: desired.DesiredContainer) -> float:

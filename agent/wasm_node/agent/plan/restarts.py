@@ -108,7 +108,7 @@ def wants_restart(wanted: desired.DesiredContainer, ended: observed.Ended) -> bo
 
     What was told to end has not finished, whatever it says then.
     """
-    told = ended.exit.ended_by is records.EndedBy.STOP
+    told = ended.exit.ended_by in {records.EndedBy.STOP, records.EndedBy.SHUTDOWN}
     once_more = told and wanted.restart is desired.RestartPolicy.ON_FAILURE
     return once_more or is_expected(wanted, ended)
 

@@ -14,12 +14,31 @@ import msgspec
 
 from wasm_node.agent.model import desired, manifest, observed, podstatus, times
 from wasm_node.agent.plan import images, last, order, pods, probes, restarts
+from wasm_node.protocol import records
 
 _MESSAGES_BYTES = 12 * 2**10
 """Of a pod's endings, shared out among its containers."""
 
 _Row: TypeAlias = tuple[str, str | None, str | None]
 """Status, reason and message of a condition."""
+
+
+_LATE = "Pod was active on the node longer than the specified deadline"
+_SHUT_DOWN = "Pod was terminated in response to imminent node shutdown."
+_SHUTDOWN = records.EndedBy.SHUTDOWN
+
+
+@dataclasses.dataclass(frozen=True)
+class _Why:
+    """Why a pod has failed beside its containers' own endings."""
+
+    reason: str = ""
+    message: str = ""
+    disrupted: bool = False
+    """It was the node that ended it: condition DisruptionTarget."""
+
+
+_NOTHING = _Why()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,12 +73,12 @@ def status(
         phase = last.phase(phase)
         containers = last.containers(wanted, seen, containers)
         inits = last.init_containers(inits)
-    late = phase == "Failed" and _is_late(wanted, seen, now)
+    why = _why_failed(wanted, seen, now) if phase == "Failed" else _NOTHING
     over = phase in ("Succeeded", "Failed")
     networked = bool(addresses.pod_ip) and not over
     return podstatus.PodStatus(
         phase=phase,
-        conditions=_conditions(wanted, seen, inits, containers, phase, previous, now),
+        conditions=_conditions(wanted, seen, inits, containers, phase, why, previous, now),
         container_statuses=containers,
         init_container_statuses=inits,
         ephemeral_container_statuses=extra,
@@ -70,9 +89,22 @@ def status(
         pod_ip=addresses.pod_ip if networked or over else "",
         pod_ips=_ips(addresses.pod_ip),
         qos_class=wanted.qos_class,
-        reason="DeadlineExceeded" if late else "",
-        message="Pod was active on the node longer than the specified deadline" if late else "",
+        reason=why.reason,
+        message=why.message,
     )
+
+
+def _why_failed(wanted: desired.DesiredPod, seen: observed.ObservedPod, now: float) -> _Why:
+    if wanted.finished:
+        return _NOTHING
+    if seen.evicted:
+        return _Why("Evicted", seen.evicted.message, disrupted=True)
+    if _is_late(wanted, seen, now):
+        return _Why("DeadlineExceeded", _LATE)
+    ends = [each.current for each in seen.containers.values()]
+    if any(isinstance(x, observed.Ended) and x.exit.ended_by is _SHUTDOWN for x in ends):
+        return _Why("Terminated", _SHUT_DOWN, disrupted=True)
+    return _NOTHING
 
 
 def _rejected(wanted: desired.DesiredPod, why: observed.Rejected) -> podstatus.PodStatus:
@@ -97,7 +129,7 @@ def _phase(wanted: desired.DesiredPod, seen: observed.ObservedPod, now: float) -
     if wanted.finished:
         return wanted.status.phase
     running = any(isinstance(each.current, observed.Running) for each in seen.containers.values())
-    if not running and _is_late(wanted, seen, now):
+    if not running and (seen.evicted or _is_late(wanted, seen, now)):
         return "Failed"
     well = order.outcome(wanted, seen)
     if well is not None and not running:
@@ -129,7 +161,8 @@ def _container(
 ) -> podstatus.ContainerStatus:
     seen = pod.container(container.name)
     most = _MESSAGES_BYTES // len(wanted.all_containers)
-    state, last = (_bounded(each, most) for each in _states(wanted, container, seen, now))
+    states = _states(wanted, container, seen, now, ending=pod.evicted is not None)
+    state, last = (_bounded(each, most) for each in states)
     return podstatus.ContainerStatus(
         name=container.name,
         image=images.named(container, seen),
@@ -177,8 +210,10 @@ def _states(
     container: desired.DesiredContainer,
     seen: observed.ObservedContainer,
     now: float,
+    *,
+    ending: bool,
 ) -> tuple[podstatus.State, podstatus.State]:
-    """Return state and lastState."""
+    """Return state and lastState; `ending`: it will not be restarted."""
     earlier = _terminated(seen.last) if seen.last else podstatus.State()
     match seen.current:
         case None:
@@ -190,7 +225,7 @@ def _states(
             return podstatus.State(running=running), earlier
         case observed.Ended() as ended:
             start = restarts.next_start(container, seen)
-            if start is None or wanted.deleting or wanted.finished:
+            if start is None or wanted.deleting or wanted.finished or ending:
                 return _terminated(ended), earlier
             if start.at <= now and seen.failing is None:
                 if restarts.is_expected(container, ended):
@@ -241,6 +276,7 @@ def _conditions(
     inits: tuple[podstatus.ContainerStatus, ...],
     containers: tuple[podstatus.ContainerStatus, ...],
     phase: str,
+    why: _Why,
     previous: tuple[manifest.Condition, ...],
     now: float,
 ) -> tuple[manifest.Condition, ...]:
@@ -256,6 +292,8 @@ def _conditions(
         "ContainersReady": containers_ready,
         "PodScheduled": ("True", None, None),
     }
+    if why.disrupted:
+        rows["DisruptionTarget"] = ("True", "TerminationByKubelet", why.message)
     held = {each.type: each for each in previous}
     return tuple(
         _condition(kind, *row, held.get(kind), wanted.generation, now) for kind, row in rows.items()

@@ -1,8 +1,9 @@
 """
 What must survive the agent and only it knows: `pods/UID/pod.json`.
 
-Start time, images and back-off of a pod. Attempts and endings are not here:
-they are the runtime's facts, and stand in its own records.
+Start time, images and back-off of a pod, and that it was evicted. Attempts and
+endings are not here: they are the runtime's facts, and stand in its own
+records.
 """
 
 import contextlib
@@ -41,6 +42,7 @@ class _Pod(msgspec.Struct, frozen=True):
     name: str
     started_at: float
     containers: dict[str, _Container]
+    evicted: observed.Evicted | None = None
 
 
 _DECODER = msgspec.json.Decoder(_Pod)
@@ -60,7 +62,7 @@ class Checkpoints:
         kept = {name: _Container.of(each) for name, each in pod.containers.items()}
         path = self._path(ref.uid)
         path.parent.mkdir(exist_ok=True)
-        made = _Pod(ref.namespace, ref.name, pod.started_at, kept)
+        made = _Pod(ref.namespace, ref.name, pod.started_at, kept, pod.evicted)
         statedir.write(path, msgspec.json.encode(made))
 
     def uids(self) -> list[ids.PodUid]:
@@ -82,7 +84,7 @@ class Checkpoints:
         if kept is None:
             return None
         containers = {name: each.observed() for name, each in kept.containers.items()}
-        return observed.ObservedPod(started_at=kept.started_at, containers=containers)
+        return observed.ObservedPod(kept.started_at, containers, evicted=kept.evicted)
 
     def _read(self, uid: ids.PodUid) -> _Pod | None:
         try:

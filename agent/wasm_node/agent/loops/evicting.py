@@ -1,0 +1,235 @@
+"""
+Eviction: looks at what is left, tells the node's conditions, ends pods.
+
+All decisions are `plan.evictions`. One pod goes at a time, and the next look
+that may cost another comes when it has ended, or half a minute later. Before a
+pod goes for the disk, what the dead have left there is removed: volumes and
+logs of pods that are over. That a pod was evicted is on disk before it is told
+to end: an agent that is killed in between must not start it again.
+
+It looks ten times as often as a kubelet, since guests share their memory with
+what runs them, and the kernel's own way out of a shortage asks nobody.
+"""
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from wasm_node.agent import errors, interfaces
+from wasm_node.agent.model import actions, desired, ids, observed, thresholds
+from wasm_node.agent.plan import evictions as planning
+from wasm_node.agent.stores import checkpoint, pods
+from wasm_node.protocol import messages
+
+log = logging.getLogger(__name__)
+
+_LOOK_S = 1.0
+_CLEANUP_S = 30.0
+"""podCleanupTimeout."""
+_PARALLEL = 4
+_ON_DISK = (thresholds.Signal.DISK, thresholds.Signal.INODES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """Where the figures come from; `disk` blocks: bytes, then inodes."""
+
+    rules: thresholds.Rules
+    resources: interfaces.Resources
+    disk: Callable[[], tuple[messages.Level, messages.Level]]
+
+
+class Evicting:
+    """Relieves the node of pressure; `run` works until cancelled."""
+
+    def __init__(
+        self,
+        sources: Sources,
+        wanted: pods.DesiredStore,
+        seen: pods.ObservedStore,
+        kept: checkpoint.Checkpoints,
+        logs: interfaces.LogStore,
+        events: interfaces.Events,
+        clock: interfaces.Clock,
+    ) -> None:
+        self._rules = sources.rules
+        self._resources = sources.resources
+        self._disk = sources.disk
+        self._wanted = wanted
+        self._seen = seen
+        self._kept = kept
+        self._logs = logs
+        self._events = events
+        self._clock = clock
+        self._memory = planning.Memory()
+        self._going: ids.PodUid | None = None
+        self._going_until = 0.0
+        self._cleared: set[ids.PodUid] = set()
+        self._said = ""
+        self._listeners: list[Callable[[], None]] = []
+        self.conditions: frozenset[str] | None = None
+        """The node's conditions that are true; None: nobody has looked yet."""
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever `conditions` changes."""
+        self._listeners.append(listener)
+
+    async def run(self) -> None:
+        """Look, and act, until cancelled."""
+        await self._seen.listed.wait()
+        while True:
+            try:
+                await self.look()
+            except errors.NodeError as error:
+                log.warning("Eviction: %s", error)
+            except Exception:  # a bug here must not cost the node
+                log.exception("Eviction: cannot go on; trying again")
+            await self._clock.sleep(_LOOK_S)
+
+    async def look(self) -> None:
+        """
+        Look once, and relieve what has to be relieved.
+
+        Raises:
+            NodeError: the runtime cannot tell who uses what.
+        """
+        levels = await self._levels()
+        now = self._clock.monotonic()
+        self._memory = planning.look(self._rules, self._memory, levels, now)
+        self._tell(planning.conditions(self._rules, self._memory, now))
+        threshold = planning.to_relieve(self._memory)
+        if threshold is None:
+            self._say("")
+        elif not self._is_going(now):
+            await self._relieve(threshold, levels)
+
+    async def _levels(self) -> planning.Levels:
+        disk, inodes = await asyncio.to_thread(self._disk)
+        found = {thresholds.Signal.DISK: disk}
+        if inodes.capacity:  # some file systems have no number of them
+            found[thresholds.Signal.INODES] = inodes
+        try:
+            memory, tasks = await self._resources.left()
+        except errors.Retryable as error:  # whether it is there is told elsewhere
+            log.debug("Eviction: %s", error)
+            return found
+        return {**found, thresholds.Signal.MEMORY: memory, thresholds.Signal.PIDS: tasks}
+
+    def _tell(self, conditions: frozenset[str]) -> None:
+        if conditions != self.conditions:
+            log.info("The node's pressure: %s", ", ".join(sorted(conditions)) or "none")
+            self.conditions = conditions
+            for listener in self._listeners:
+                listener()
+
+    def _say(self, what: str) -> None:
+        """Log what is new."""
+        if what and what != self._said:
+            log.warning("Eviction: %s", what)
+        self._said = what
+
+    def _is_going(self, now: float) -> bool:
+        """Say whether the pod that was evicted last still needs time."""
+        seen = self._seen.get(self._going) if self._going else None
+        wanted = self._wanted.get(self._going) if self._going else None
+        if seen is None or wanted is None or planning.is_over(wanted, seen):
+            self._going = None
+        return self._going is not None and now < self._going_until
+
+    async def _relieve(self, threshold: thresholds.Threshold, levels: planning.Levels) -> None:
+        signal = threshold.signal
+        if signal in _ON_DISK and await self._clear():
+            levels = await self._levels()
+            if not planning.is_met(threshold, levels, reclaimed=True):
+                self._say(f"enough {signal.resource} without evicting a pod")
+                return
+        found = planning.candidates(self._known())
+        for each in planning.ranked(signal, await self._weighed(signal, found)):
+            if not each.pod.is_critical:
+                await self._evict(threshold, levels[signal], each)
+                return
+        self._say(f"low on {signal.resource}, and no pod that could be evicted")
+
+    def _known(self) -> list[tuple[desired.DesiredPod, observed.ObservedPod]]:
+        pairs = ((wanted, self._seen.get(wanted.ref.uid)) for wanted in self._wanted)
+        return [(wanted, seen) for wanted, seen in pairs if seen and not seen.forgotten]
+
+    async def _clear(self) -> bool:
+        """Remove what dead pods left on the disk; say whether there was any."""
+        known = self._known()
+        over = [wanted.ref for wanted, seen in known if planning.is_over(wanted, seen)]
+        self._cleared &= {each.uid for each in over}
+        anything = False
+        for pod in over:
+            if pod.uid in self._cleared:
+                continue
+            try:
+                await self._resources.release(pod.uid)
+            except errors.NodeError as error:
+                log.warning("Eviction: %s", error)
+                continue
+            await asyncio.to_thread(self._logs.remove, pod)
+            self._cleared.add(pod.uid)
+            anything = True
+            log.info("Pod %s is over: removed its volumes and logs, the disk is full", pod)
+        return anything
+
+    async def _weighed(
+        self, signal: thresholds.Signal, found: Sequence[desired.DesiredPod]
+    ) -> list[planning.Candidate]:
+        if signal in _ON_DISK:
+            return await self._on_disk(found)
+        uses: dict[str, dict[str, planning.Use]] = {}
+        for share in await self._resources.shares():
+            use = planning.Use(memory_bytes=share.memory_bytes, tasks=share.tasks)
+            uses.setdefault(share.id.pod_uid, {})[share.id.container] = use
+        return [planning.Candidate(each, uses.get(each.ref.uid, {})) for each in found]
+
+    async def _on_disk(self, found: Sequence[desired.DesiredPod]) -> list[planning.Candidate]:
+        slots = asyncio.Semaphore(_PARALLEL)
+
+        async def weigh(pod: desired.DesiredPod) -> planning.Candidate:
+            async with slots:
+                logs = await asyncio.to_thread(self._logs.used, pod.ref)
+                volumes = await self._volumes(pod.ref)
+            return planning.Candidate(pod, _disks(logs), volumes)
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(weigh(each)) for each in found]
+        return [each.result() for each in tasks]
+
+    async def _volumes(self, pod: ids.PodRef) -> messages.DiskUse | None:
+        try:
+            return await self._resources.disk(pod.uid)
+        except errors.NodeError as error:
+            log.warning("Eviction: %s", error)
+            return None
+
+    async def _evict(
+        self,
+        threshold: thresholds.Threshold,
+        level: messages.Level,
+        going: planning.Candidate,
+    ) -> None:
+        ref = going.pod.ref
+        before = self._seen.get(ref.uid)
+        if before is None:
+            return
+        why = planning.message(threshold, level, going)
+        grace_s = planning.grace_s(self._rules, threshold)
+        evicted = observed.Evicted(why, grace_s, self._clock.now())
+        kept = dataclasses.replace(before, evicted=evicted)
+        await asyncio.to_thread(self._kept.save, ref, kept)
+        after = self._seen.get(ref.uid)
+        if after is None or after.forgotten:  # it has gone meanwhile
+            return
+        log.warning("Evicting pod %s (%s): %s", ref, ref.uid, why)
+        self._events.emit(ref, actions.Event(planning.REASON, why, warning=True))
+        self._going = ref.uid
+        self._going_until = self._clock.monotonic() + _CLEANUP_S
+        self._seen.put(ref.uid, dataclasses.replace(after, evicted=evicted))
+
+
+def _disks(logs: Mapping[str, messages.DiskUse]) -> dict[str, planning.Use]:
+    return {name: planning.Use(disk=each) for name, each in logs.items()}

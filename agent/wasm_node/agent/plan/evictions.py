@@ -1,0 +1,226 @@
+"""
+When pods are evicted, which one, and in what words.
+
+The rules are the kubelet's: eviction_manager.go (synchronize, Admit) and
+helpers.go (thresholdsMet, rankMemoryPressure and its like, evictionMessage) in
+pkg/kubelet/eviction. Pure: what is remembered from one look to the next is a
+value, and time is an argument.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+
+from wasm_node.agent.model import desired, observed, quantity, thresholds
+from wasm_node.protocol import messages
+
+HARD_GRACE_S = 1.0
+"""immediateEvictionGracePeriodSeconds."""
+REASON = "Evicted"
+
+NO_DISK = messages.DiskUse(0, 0)
+
+Levels = Mapping[thresholds.Signal, messages.Level]
+"""What is left; a signal that cannot be told now is absent."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """
+    What of earlier looks still counts; times are of one clock.
+
+    Attributes:
+        since: thresholds that are met, and since when.
+        driving: those of them that were met for as long as their grace.
+        told: conditions, and when each was last true.
+    """
+
+    since: Mapping[thresholds.Threshold, float] = dataclasses.field(default_factory=dict)
+    driving: tuple[thresholds.Threshold, ...] = ()
+    told: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Use:
+    """
+    What a container has of what is scarce.
+
+    Attributes:
+        memory_bytes: its own.
+        tasks: threads of its process.
+        disk: its logs.
+    """
+
+    memory_bytes: int = 0
+    tasks: int = 0
+    disk: messages.DiskUse = NO_DISK
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """
+    A pod that runs.
+
+    Attributes:
+        pod: which.
+        uses: by container.
+        volumes: what its volumes take; None: nobody could say.
+    """
+
+    pod: desired.DesiredPod
+    uses: Mapping[str, Use]
+    volumes: messages.DiskUse | None = NO_DISK
+
+    def used(self, signal: thresholds.Signal) -> int:
+        """Return what it has of that."""
+        found = list(self.uses.values())
+        disks = [each.disk for each in found] + ([self.volumes] if self.volumes else [])
+        match signal:
+            case thresholds.Signal.MEMORY:
+                return sum(each.memory_bytes for each in found)
+            case thresholds.Signal.PIDS:
+                return sum(each.tasks for each in found)
+            case thresholds.Signal.DISK:
+                return sum(each.used_bytes for each in disks)
+            case thresholds.Signal.INODES:
+                return sum(each.inodes for each in disks)
+
+    def over(self, signal: thresholds.Signal) -> int:
+        """
+        Return how much more it has than it asked for.
+
+        Nobody can ask for inodes or tasks. (A kubelet takes requested bytes
+        off inodes.)
+        """
+        asked = {
+            thresholds.Signal.MEMORY: self.pod.asks.memory_bytes,
+            thresholds.Signal.DISK: self.pod.asks.storage_bytes,
+        }
+        return self.used(signal) - asked.get(signal, 0)
+
+
+def look(rules: thresholds.Rules, before: Memory, levels: Levels, now: float) -> Memory:
+    """Return what is to be remembered after having seen these levels."""
+    met = [each for each in rules.thresholds if is_met(each, levels)]
+    # One for which pods were evicted is over when so much more is there.
+    met += [
+        each for each in before.driving if each not in met and is_met(each, levels, reclaimed=True)
+    ]
+    since = {each: before.since.get(each, now) for each in met}
+    told = {**before.told, **{each.signal.condition: now for each in met}}
+    driving = tuple(each for each in met if now - since[each] >= each.grace_s)
+    return Memory(since, driving, told)
+
+
+def is_met(threshold: thresholds.Threshold, levels: Levels, *, reclaimed: bool = False) -> bool:
+    """Say whether less is left than that; `reclaimed`: and than what is due."""
+    level = levels.get(threshold.signal)
+    if level is None:
+        return False
+    least = threshold.value.of(level.capacity)
+    if reclaimed:
+        least += threshold.reclaim.of(level.capacity)
+    return level.available < least
+
+
+def conditions(rules: thresholds.Rules, memory: Memory, now: float) -> frozenset[str]:
+    """Return the node's conditions that are true, or were a while ago."""
+    # NB: what is met now counts however short the while is.
+    now_met = {each.signal.condition for each in memory.since}
+    lasting = {name for name, at in memory.told.items() if now - at < rules.transition_s}
+    return frozenset(now_met | lasting)
+
+
+def to_relieve(memory: Memory) -> thresholds.Threshold | None:
+    """Return the threshold to evict for: memory before all others."""
+    ranked = sorted(memory.driving, key=lambda x: x.signal is not thresholds.Signal.MEMORY)
+    return ranked[0] if ranked else None
+
+
+def ranked(signal: thresholds.Signal, candidates: Iterable[Candidate]) -> list[Candidate]:
+    """
+    Return the pods in the order in which they go.
+
+    Who uses more than was asked for goes first, then the lower priority, then
+    who is further above. For tasks, which nobody can ask for, only priority
+    and number count. Of which nobody can say what it uses goes before all.
+    """
+    is_disk = signal in (thresholds.Signal.DISK, thresholds.Signal.INODES)
+
+    def key(each: Candidate) -> tuple[bool, bool, int, int]:
+        over = each.over(signal)
+        within = over <= 0 and signal is not thresholds.Signal.PIDS
+        known = not is_disk or each.volumes is not None
+        return known, within, each.pod.priority, -over
+
+    return sorted(candidates, key=key)
+
+
+def grace_s(rules: thresholds.Rules, threshold: thresholds.Threshold) -> float:
+    """Return how long a pod has to end when it is evicted for this."""
+    return HARD_GRACE_S if threshold.hard else max(HARD_GRACE_S, rules.most_pod_grace_s)
+
+
+def message(threshold: thresholds.Threshold, level: messages.Level, going: Candidate) -> str:
+    """Say why a pod was evicted (evictionMessage)."""
+    resource = threshold.signal.resource
+    least = quantity.binary(threshold.value.of(level.capacity))
+    available = _shown(threshold.signal, level.available)
+    said = [
+        f"The node was low on resource: {resource}. ",
+        f"Threshold quantity: {least}, available: {available}. ",
+    ]
+    for container in going.pod.all_containers:
+        use = going.uses.get(container.name)
+        asked = container.resources.requests.get(resource, "0")
+        used = _used_by_container(threshold.signal, use) if use else None
+        if used is not None and used > quantity.parse(asked):
+            said.append(
+                f"Container {container.name} was using {quantity.binary(used)}, request is"
+                f" {asked}, has larger consumption of {resource}. "
+            )
+    return "".join(said)
+
+
+def _used_by_container(signal: thresholds.Signal, use: Use) -> int | None:
+    match signal:
+        case thresholds.Signal.MEMORY:
+            return use.memory_bytes
+        case thresholds.Signal.DISK:
+            return use.disk.used_bytes
+        case _:
+            return None
+
+
+def _shown(signal: thresholds.Signal, amount: int) -> str:
+    counted = signal in (thresholds.Signal.INODES, thresholds.Signal.PIDS)
+    return quantity.plain(amount) if counted else quantity.binary(amount)
+
+
+def admit(pod: desired.DesiredPod, pressed: frozenset[str]) -> observed.Rejected | None:
+    """Return why a pod may not come while there is pressure; None: it may."""
+    if not pressed or pod.is_critical:
+        return None
+    tolerable = pod.qos_class != "BestEffort" or pod.tolerates_memory_pressure
+    if pressed == {thresholds.Signal.MEMORY.condition} and tolerable:
+        return None
+    had = " ".join(sorted(pressed))
+    return observed.Rejected(REASON, f"Pod was rejected: The node had condition: [{had}]. ")
+
+
+def is_over(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
+    """Say whether nothing of a pod runs, or ever will again."""
+    running = any(isinstance(each.current, observed.Running) for each in seen.containers.values())
+    return not running and (wanted.finished or seen.evicted is not None)
+
+
+def candidates(
+    pods: Iterable[tuple[desired.DesiredPod, observed.ObservedPod]],
+) -> Sequence[desired.DesiredPod]:
+    """Return the pods of which something runs, but those that go already."""
+    return [
+        wanted
+        for wanted, seen in pods
+        if seen.evicted is None
+        and not wanted.finished
+        and any(isinstance(each.current, observed.Running) for each in seen.containers.values())
+    ]

@@ -1,0 +1,58 @@
+"""Resources in memory: as much is left as a test says."""
+
+from collections.abc import Sequence
+
+from wasm_node.agent import errors
+from wasm_node.agent.model import ids
+from wasm_node.protocol import messages
+
+
+class FakeResources:
+    """
+    Says what it was told to say.
+
+    Attributes:
+        memory: what is left of it.
+        tasks: likewise.
+        used: the shares of attempts.
+        volumes: by pod; a pod that is absent has none.
+        running: pods whose volumes cannot be removed.
+        released: pods, in order.
+        away: every call fails as if the runtime were gone.
+    """
+
+    def __init__(self) -> None:
+        self.memory = messages.Level(2**30, 2**30)
+        self.tasks = messages.Level(10_000, 10_000)
+        self.used: list[messages.Share] = []
+        self.volumes: dict[ids.PodUid, messages.DiskUse] = {}
+        self.running: set[ids.PodUid] = set()
+        self.released: list[ids.PodUid] = []
+        self.away = False
+
+    async def left(self) -> tuple[messages.Level, messages.Level]:
+        """Return both levels."""
+        self._here()
+        return self.memory, self.tasks
+
+    async def shares(self) -> Sequence[messages.Share]:
+        """Return them as they are."""
+        self._here()
+        return tuple(self.used)
+
+    async def disk(self, pod: ids.PodUid) -> messages.DiskUse:
+        """Return what a pod's volumes take."""
+        self._here()
+        return self.volumes.get(pod, messages.DiskUse(0, 0))
+
+    async def release(self, pod: ids.PodUid) -> None:
+        """Remove a pod's volumes."""
+        self._here()
+        if pod in self.running:
+            raise errors.Retryable("a container of it still runs", reason="PodStillRunning")
+        self.volumes.pop(pod, None)
+        self.released.append(pod)
+
+    def _here(self) -> None:
+        if self.away:
+            raise errors.Retryable("cannot reach the runtime", reason="RuntimeUnavailable")
