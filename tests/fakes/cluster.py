@@ -20,9 +20,14 @@ class FakeSink:
         fail_next: how many of the next writes cannot reach the API server.
         bugs: names of pods whose writes raise what nobody expects.
         gate: writes wait for it.
+        at_once: how many writes were ever under way at the same time.
+        pause_s: the next write is told to come again after that.
     """
 
     def __init__(self) -> None:
+        self.at_once = 0
+        self.pause_s = 0.0
+        self._under_way = 0
         self.writes: list[tuple[ids.PodRef, Mapping[str, Any]]] = []
         self.removed: list[ids.PodRef] = []
         self.fail_next = 0
@@ -31,8 +36,16 @@ class FakeSink:
 
     async def write(self, pod: ids.PodRef, status: Mapping[str, Any]) -> None:
         """Keep the status."""
-        if self.gate is not None:
-            await self.gate.wait()
+        self._under_way += 1
+        self.at_once = max(self.at_once, self._under_way)
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+        finally:
+            self._under_way -= 1
+        if self.pause_s:
+            after_s, self.pause_s = self.pause_s, 0.0
+            raise errors.Throttled("too many requests", reason="TooMany", after_s=after_s)
         if self.fail_next > 0:
             self.fail_next -= 1
             raise errors.Retryable("cannot reach the API server", reason="APIUnavailable")

@@ -139,7 +139,11 @@ def test_case(path: Path) -> None:
     wanted = _pod(case.get("pod", {}))
     containers = {name: _container(name, told) for name, told in case["observed"].items()}
     rejected = observed.Rejected(**case["rejected"]) if "rejected" in case else None
-    seen = observed.ObservedPod(NOW - 60, containers, rejected=rejected)
+    evicted = None
+    if "evicted" in case:
+        told = case["evicted"]
+        evicted = observed.Evicted(told["message"], told["grace_s"], NOW + told["at"])
+    seen = observed.ObservedPod(NOW - 60, containers, rejected=rejected, evicted=evicted)
 
     assert case["actions"] == [_shown(each) for each in pods.plan(wanted, seen, now=NOW)]
     made = _status(wanted, seen, is_last=case.get("last", False))

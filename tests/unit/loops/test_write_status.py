@@ -7,6 +7,7 @@ import pytest
 
 from tests.fakes import clock as clocks
 from tests.fakes import cluster
+from wasm_node.agent import errors
 from wasm_node.agent.loops import write_status
 from wasm_node.agent.model import desired, ids, observed, parsing
 from wasm_node.agent.plan import status
@@ -196,3 +197,55 @@ async def test_late_news_of_our_own_writes_are_no_denial(bed: Bed) -> None:
         bed.clock.advance(2)
 
     assert len(bed.sink.writes) == 1
+
+
+async def test_a_thousand_pods_that_change_at_once(bed: Bed) -> None:
+    """
+    Some at a time, and each as it is by then: changes do not add up.
+
+    While the first sixteen are under way each pod changes four times more.
+    """
+    bed.sink.gate = asyncio.Event()
+    names = [f"u{number}" for number in range(1000)]
+    for uid in names:
+        bed.wanted.put(_pod(name=uid, uid=uid))
+    for attempt in range(5):
+        for uid in names:
+            bed.seen.put(ids.PodUid(uid), _seen(attempt, uid=uid))
+        await clocks.settle()
+    begun = bed.sink.at_once
+    bed.sink.gate.set()
+    while bed.writer.busy:
+        await asyncio.sleep(0)
+
+    counts: dict[str, list[int]] = {}
+    for ref, made in bed.sink.writes:
+        restarts = made["containerStatuses"][0]["restartCount"]
+        counts.setdefault(ref.name, []).append(restarts)
+    assert (begun, bed.sink.at_once) == (16, 16)
+    assert counts.keys() == set(names)
+    assert {each[-1] for each in counts.values()} == {4}
+    assert len(bed.sink.writes) == 1000 + 16
+
+
+async def test_a_pause_is_everybodys(bed: Bed) -> None:
+    """Nothing is written until it is over; then everything, once, as it is."""
+    bed.sink.pause_s = 30.0
+    for uid in ("u1", "u2"):
+        bed.wanted.put(_pod(name=uid, uid=uid))
+    bed.seen.put(UID, _seen(0))
+    await clocks.settle()
+    for attempt in (1, 2):
+        bed.seen.put(UID, _seen(attempt))
+        bed.seen.put(ids.PodUid("u2"), _seen(attempt, uid="u2"))
+        await clocks.settle()
+    with pytest.raises(errors.Throttled) as caught:
+        await bed.writer.write_now(UID)
+    during = list(bed.sink.writes)
+    bed.clock.advance(30)
+    await bed.writer.write_now(UID)
+    await bed.writer.write_now(ids.PodUid("u2"))
+
+    assert (during, caught.value.after_s) == ([], 30.0)
+    made = [(ref.name, x["containerStatuses"][0]["restartCount"]) for ref, x in bed.sink.writes]
+    assert made == [("u1", 2), ("u2", 2)]

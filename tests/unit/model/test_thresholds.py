@@ -1,4 +1,4 @@
-"""Thresholds and durations: Kubernetes' own forms, and what is wrong with others."""
+"""Thresholds, durations and amounts in Kubernetes' own forms."""
 
 import pytest
 

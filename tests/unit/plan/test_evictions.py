@@ -105,8 +105,15 @@ HARD_GIVEN = {"memory.available": "100Mi"}
 
 
 def _candidate(
-    name: str, used: int, *, priority: int = 0, disk: int | None = 0, **requests: str
+    name: str,
+    used: int,
+    *,
+    priority: int = 0,
+    disk: int | None = 0,
+    memory: str = "0",
+    storage: str = "0",
 ) -> evictions.Candidate:
+    requests = {"memory": memory, "ephemeral-storage": storage}
     pod = _pod(name, priority=priority, containers=_asking(**requests))
     uses = {"main": evictions.Use(memory_bytes=used, tasks=used)}
     volumes = None if disk is None else messages.DiskUse(disk, disk)
@@ -132,7 +139,7 @@ def _candidate(
         ),
         # as much as asked for is not more
         (Signal.MEMORY, [_candidate("more", 1, priority=5), _candidate("same", 1000, memory="1k")]),
-        # tasks: priority, then number; who has any is no worse than who has none
+        # tasks: priority, then number; nobody is above or within a request
         (Signal.PIDS, [_candidate("low", 1, priority=-1), _candidate("high", 99)]),
         (Signal.PIDS, [_candidate("many", 99), _candidate("few", 1)]),
         # disk: as memory, by volumes and logs; what cannot be told goes first
@@ -141,7 +148,7 @@ def _candidate(
             Signal.DISK,
             [
                 _candidate("above", 0, disk=9),
-                _candidate("in", 0, disk=99, **{"ephemeral-storage": "1k"}),
+                _candidate("in", 0, disk=99, storage="1k"),
             ],
         ),
         (

@@ -29,6 +29,8 @@ STRATEGIC = "application/strategic-merge-patch+json"
 _CALL_TIMEOUT_S = 15.0
 _WATCH_SILENCE_S = 90.0
 _MAX_BODY_BYTES = 64 * 2**20
+_LONGEST_PAUSE_S = 60.0
+"""No Retry-After counts for more: something in between may have made it up."""
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -288,9 +290,13 @@ def _error(method: str, path: str, answer: aiohttp.ClientResponse, raw: bytes) -
             return Expired(message, reason=reason)
         case 422 | 400:
             return errors.BadInput(message, reason=reason)
-        case 429:
-            after = answer.headers.get("Retry-After", "1")
-            after_s = float(after) if after.isdigit() else 1.0
-            return errors.Throttled(message, reason=reason, after_s=after_s)
+        case 429 | 503 if answer.status == 429 or "Retry-After" in answer.headers:
+            return errors.Throttled(message, reason=reason, after_s=_pause_s(answer))
         case _:
             return errors.Retryable(message, reason=reason)
+
+
+def _pause_s(answer: aiohttp.ClientResponse) -> float:
+    """Return what Retry-After asks for: seconds, as the API server says it."""
+    after = answer.headers.get("Retry-After", "")
+    return min(float(after), _LONGEST_PAUSE_S) if after.isdecimal() else 1.0

@@ -126,7 +126,8 @@ class Reconciler:
                 await self._perform(wanted, action)
         except errors.NodeError as error:
             log.warning("Pod %s: %s", wanted.ref, error)
-            self._workers.poke_later(uid, _RETRY_S)
+            asked_s = error.after_s if isinstance(error, errors.Throttled) else 0.0
+            self._workers.poke_later(uid, max(_RETRY_S, asked_s))
         except Exception:  # one pod's trouble, a full disk or a bug, is not the node's
             log.exception("Pod %s: cannot go on; trying again", wanted.ref)
             self._workers.poke_later(uid, _RETRY_S)

@@ -7,6 +7,9 @@ again with growing waits, with whatever is true by then. Readiness is written
 again if somebody else changed it: the node lifecycle controller denies it to
 all pods of a node that was not heard of for a while, and leaves it to the node
 to restore it (as the kubelet's status manager does, `needsReconcile`).
+
+An API server that asks for a pause (429, Retry-After) asks it of this node:
+until it is over no status is written, whatever changes meanwhile.
 """
 
 import logging
@@ -55,6 +58,7 @@ class StatusWriter:
         self._doubted: dict[ids.PodUid, float] = {}
         self._last: set[ids.PodUid] = set()
         """Of these nothing else will be true any more."""
+        self._paused_until = 0.0
         self._workers = keyed.KeyedWorkers(self._write, limit=_PARALLEL)
         seen.listen(self._workers.poke)
         wanted.listen(self._workers.poke)
@@ -91,6 +95,7 @@ class StatusWriter:
         Write what is true now, if it was not written yet.
 
         Raises:
+            Throttled: the API server asks for a pause, or did so before.
             Retryable: it may go through later.
         """
         wanted, seen = self._wanted.get(uid), self._seen.get(uid)
@@ -107,12 +112,24 @@ class StatusWriter:
         status = made.to_builtins()
         if status == self._written.get(uid):
             return
+        self._check_pause()
         try:
             await self._sink.write(wanted.ref, status)
         except errors.NotFound:
             log.debug("Pod %s is gone from the API server", wanted.ref)
+        except errors.Throttled as error:
+            until = self._clock.monotonic() + error.after_s
+            self._paused_until = max(self._paused_until, until)
+            log.warning("Writing no status for %.0f s: %s", error.after_s, error)
+            raise
         self._written[uid] = status
         self._conditions[uid] = made.conditions
+
+    def _check_pause(self) -> None:
+        left_s = self._paused_until - self._clock.monotonic()
+        if left_s > 0:
+            text = "cannot write a status: the API server asked for a pause"
+            raise errors.Throttled(text, reason="TooManyRequests", after_s=left_s)
 
     async def _write(self, uid: ids.PodUid) -> None:
         if self._is_fresh(uid):
@@ -122,7 +139,6 @@ class StatusWriter:
         try:
             await self.write_now(uid)
         except errors.Throttled as error:
-            log.warning("Writing the status of a pod: %s", error)
             self._workers.poke_later(uid, error.after_s)
         except errors.NodeError as error:
             log.warning("Writing the status of a pod: %s", error)

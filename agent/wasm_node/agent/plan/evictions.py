@@ -169,7 +169,7 @@ def message(threshold: thresholds.Threshold, level: messages.Level, going: Candi
         f"The node was low on resource: {resource}. ",
         f"Threshold quantity: {least}, available: {available}. ",
     ]
-    for container in going.pod.all_containers:
+    for container in (*going.pod.containers, *going.pod.init_containers):
         use = going.uses.get(container.name)
         asked = container.resources.requests.get(resource, "0")
         used = _used_by_container(threshold.signal, use) if use else None

@@ -1,0 +1,237 @@
+"""Eviction's loop: what no table of the plan can show."""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes import clock as clocks
+from tests.fakes import cluster
+from tests.fakes.log_store import FakeLogStore
+from tests.fakes.resources import FakeResources
+from wasm_node.agent.loops import evicting
+from wasm_node.agent.model import desired, ids, observed, parsing, thresholds
+from wasm_node.agent.stores import checkpoint, pods
+from wasm_node.protocol import messages, records
+
+GIB = 1 << 30
+RULES = thresholds.Rules(
+    thresholds.parse(
+        {"memory.available": "100Mi", "nodefs.available": "10%"},
+        {"memory.available": "500Mi"},
+        {"memory.available": "30s"},
+        {},
+    ),
+    most_pod_grace_s=20.0,
+)
+LOW, SOFT, HIGH = (messages.Level(mib << 20, GIB) for mib in (50, 300, 900))
+
+
+class Bed:
+    """The loop over real stores, and all else faked."""
+
+    def __init__(self, directory: Path) -> None:
+        self.wanted = pods.DesiredStore()
+        self.seen = pods.ObservedStore()
+        self.kept = checkpoint.Checkpoints(directory)
+        self.resources = FakeResources()
+        self.logs = FakeLogStore()
+        self.events = cluster.FakeEvents()
+        self.clock = clocks.FakeClock()
+        self.disk: Callable[[], int] = lambda: 50
+        self.told = 0
+        sources = evicting.Sources(RULES, self.resources, self._disk)
+        self.evicting = evicting.Evicting(
+            sources, self.wanted, self.seen, self.kept, self.logs, self.events, self.clock
+        )
+        self.evicting.listen(self._tell)
+
+    def _disk(self) -> tuple[messages.Level, messages.Level]:
+        return messages.Level(self.disk(), 100), messages.Level(0, 0)
+
+    def _tell(self) -> None:
+        self.told += 1
+
+    def run(self, name: str, used: int = 0, **spec: Any) -> ids.PodUid:
+        """Have a pod that runs and uses so much memory."""
+        pod = _pod(name, **spec)
+        attempt = records.AttemptId(pod.ref.uid, "main", 0)
+        self.wanted.put(pod)
+        container = observed.ObservedContainer(current=observed.Running(attempt, 7, 1.0))
+        self.seen.put(pod.ref.uid, observed.ObservedPod(1.0, {"main": container}))
+        self.resources.used.append(messages.Share(attempt, used, 1))
+        self.resources.running.add(pod.ref.uid)
+        return pod.ref.uid
+
+    def end(self, uid: ids.PodUid) -> None:
+        """Have its container end."""
+        attempt = records.AttemptId(uid, "main", 0)
+        record = records.ExitRecord(143, records.EndedBy.STOP, "Error", "", 1, 2)
+        ended = observed.Ended(attempt, record)
+        self.seen.change(uid, "main", lambda x: dataclasses.replace(x, current=ended))
+        self.resources.used = [each for each in self.resources.used if each.id != attempt]
+        self.resources.running.discard(uid)
+
+    def evicted(self) -> list[str]:
+        """Name the pods that were told to go."""
+        found = ((each.ref.name, self.seen.get(each.ref.uid)) for each in self.wanted)
+        return sorted(name for name, seen in found if seen and seen.evicted)
+
+
+def _pod(name: str, **spec: Any) -> desired.DesiredPod:
+    return parsing.pod(
+        {
+            "metadata": {"name": name, "uid": f"uid-{name}"},
+            "spec": {"containers": [{"name": "main", "image": "x"}], **spec},
+        }
+    )
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Bed:
+    """Give an empty bed with as much of everything as anybody needs."""
+    made = Bed(tmp_path)
+    made.resources.memory = HIGH
+    return made
+
+
+async def test_one_pod_goes_at_a_time(bed: Bed) -> None:
+    """The next one goes when that has ended and it was not enough."""
+    bed.resources.memory = LOW
+    first, second = bed.run("first", 9), bed.run("second", 5)
+    for _ in range(3):
+        await bed.evicting.look()
+    before = bed.evicted()
+    bed.end(first)
+    await bed.evicting.look()
+
+    assert (before, bed.evicted()) == (["first"], ["first", "second"])
+    assert bed.events.reasons() == ["Evicted", "Evicted"]
+    seen = bed.seen.get(second)
+    message = bed.events.emitted[1][1].message
+    assert seen is not None
+    assert seen.evicted == observed.Evicted(message, 1.0, bed.clock.now())
+
+
+async def test_one_that_does_not_go_is_not_waited_for_for_ever(bed: Bed) -> None:
+    """After half a minute the next one goes (podCleanupTimeout)."""
+    bed.resources.memory = LOW
+    bed.run("stuck", 9)
+    bed.run("next", 5)
+    await bed.evicting.look()
+    bed.clock.advance(29)
+    await bed.evicting.look()
+    before = bed.evicted()
+    bed.clock.advance(1)
+    await bed.evicting.look()
+
+    assert (before, bed.evicted()) == (["stuck"], ["next", "stuck"])
+
+
+async def test_it_is_on_disk_before_it_is_told(bed: Bed, tmp_path: Path) -> None:
+    """An agent that is killed right after that goes on with the eviction."""
+    bed.resources.memory = LOW
+    uid = bed.run("p", 9)
+    save = bed.kept.save
+    already: list[list[str]] = []
+
+    def first(ref: ids.PodRef, pod: observed.ObservedPod) -> None:
+        already.append(bed.evicted())
+        save(ref, pod)
+
+    bed.kept.save = first  # type: ignore[method-assign]  # to see what was told by then
+    await bed.evicting.look()
+    kept = await asyncio.to_thread(checkpoint.Checkpoints(tmp_path).load, uid)
+    seen = bed.seen.get(uid)
+
+    assert already == [[]]
+    assert kept is not None
+    assert seen is not None
+    assert kept.evicted == seen.evicted
+    assert seen.evicted is not None
+
+
+async def test_critical_pods_stay(bed: Bed) -> None:
+    """However much they use; a pod behind them goes instead, or nobody."""
+    bed.resources.memory = LOW
+    critical = records.CRITICAL_PRIORITY
+    bed.run("critical", 999, priority=critical, containers=[{"name": "main", "image": "x"}])
+    await bed.evicting.look()
+    alone = bed.evicted()
+    bed.run("other", 1)
+    await bed.evicting.look()
+
+    assert (alone, bed.evicted()) == ([], ["other"])
+
+
+async def test_a_soft_threshold_waits_and_gives_time(bed: Bed) -> None:
+    """Its grace period first; then the pod has as long as was set."""
+    bed.resources.memory = SOFT
+    uid = bed.run("p", 9)
+    await bed.evicting.look()
+    early, told = bed.evicted(), bed.evicting.conditions
+    bed.clock.advance(30)
+    await bed.evicting.look()
+    seen = bed.seen.get(uid)
+
+    assert (early, told) == ([], frozenset({"MemoryPressure"}))
+    assert seen is not None
+    assert seen.evicted is not None
+    assert seen.evicted.grace_s == 20.0
+
+
+async def test_the_dead_make_room_first(bed: Bed) -> None:
+    """Volumes and logs of what is over; with that enough, nobody goes."""
+    dead, alive = _pod("dead"), bed.run("alive")
+    bed.wanted.put(dataclasses.replace(dead, finished=True))
+    bed.seen.put(dead.ref.uid, observed.ObservedPod(1.0))
+    bed.disk = lambda: 50 if bed.resources.released else 5
+    await bed.evicting.look()
+    enough = bed.evicted()
+    bed.disk = lambda: 5
+    await bed.evicting.look()
+
+    assert [dead.ref.uid] == bed.resources.released
+    assert [dead.ref] == bed.logs.removed
+    assert (enough, bed.evicted()) == ([], ["alive"])
+    assert alive not in bed.resources.released
+
+
+async def test_a_pod_whose_disk_nobody_can_tell_goes_first(bed: Bed) -> None:
+    """As on a kubelet; and the others are weighed by logs and volumes."""
+    bed.disk = lambda: 5
+    large = bed.run("large")
+    bed.run("small")
+    bed.logs.sizes[large] = {"main": messages.DiskUse(1 << 20, 9)}
+    bed.resources.volumes[large] = messages.DiskUse(1 << 20, 9)
+    await bed.evicting.look()
+
+    assert bed.evicted() == ["large"]
+    message = bed.events.emitted[0][1].message
+    assert "Container main was using 1Mi, request is 0" in message
+
+
+async def test_a_runtime_that_is_away_costs_no_pod(bed: Bed) -> None:
+    """What cannot be told is no pressure; the disk is looked at still."""
+    bed.resources.memory = LOW
+    bed.run("p", 9)
+    bed.resources.away = True
+    await bed.evicting.look()
+    without = bed.evicting.conditions
+    bed.disk = lambda: 5
+    await bed.evicting.look()
+
+    assert without == frozenset()
+    assert bed.evicting.conditions == frozenset({"DiskPressure"})
+
+
+async def test_changes_are_told_once(bed: Bed) -> None:
+    """The node's status is looked at again when there is news, and not else."""
+    for memory in (HIGH, HIGH, LOW, LOW, HIGH):
+        bed.resources.memory = memory
+        await bed.evicting.look()
+
+    assert bed.told == 2  # that there is none, and that there is
