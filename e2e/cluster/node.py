@@ -8,6 +8,7 @@ directory stays, as a host's disk would.
 import contextlib
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -30,6 +31,8 @@ class WasmNode:
         name: of the Node.
         state: its state directory.
         logs: where its containers' logs lie.
+        settings: of its agent, beside those that every node here has.
+        limits: flags of its runtime, likewise.
         runtime: the process of `wasm-node runtime`, its init.
         agent: the process of `wasm-node agent`.
     """
@@ -40,16 +43,34 @@ class WasmNode:
     logs: Path
     _guard: Guard
     _plane: ControlPlane
+    settings: Mapping[str, object] = field(default_factory=dict)
+    limits: Sequence[str] = ()
     runtime: Process = field(init=False)
     agent: Process = field(init=False)
 
     @classmethod
     def start(
-        cls, guard: Guard, directory: Path, plane: ControlPlane, name: str = "wasm-a"
+        cls,
+        guard: Guard,
+        directory: Path,
+        plane: ControlPlane,
+        name: str = "wasm-a",
+        *,
+        settings: Mapping[str, object] | None = None,
+        limits: Sequence[str] = (),
     ) -> Self:
         """Start both processes in a new directory; return when it is Ready."""
         directory.mkdir(parents=True)
-        made = cls(name, directory, directory / "state", directory / "logs", guard, plane)
+        made = cls(
+            name,
+            directory,
+            directory / "state",
+            directory / "logs",
+            guard,
+            plane,
+            settings or {},
+            limits,
+        )
         made._configure()
         made.start_runtime()
         made.start_agent()
@@ -74,7 +95,7 @@ class WasmNode:
                 "clientCaFile": str(credentials.client_ca),
             },
         }
-        (self.directory / "agent.yaml").write_text(json.dumps(settings))
+        (self.directory / "agent.yaml").write_text(json.dumps({**settings, **self.settings}))
 
     def flags(self) -> list[str]:
         """Give the flags that lead any `wasm-node` command to this node."""
@@ -84,7 +105,7 @@ class WasmNode:
         """Start the runtime; return at once."""
         self.runtime = self._guard.spawn(
             f"{self.name}-runtime",
-            [_COMMAND, "runtime", *self.flags(), "--log-dir", self.logs],
+            [_COMMAND, "runtime", *self.flags(), "--log-dir", self.logs, *self.limits],
             directory=self.directory,
             grace_s=_GRACE_S,
         )

@@ -1,0 +1,151 @@
+"""
+A node that is short of memory, and shut down, as its cluster sees it.
+
+The node of these tests may use 300 MiB and offers what is above its threshold.
+What the control plane makes of its conditions is the control plane's.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from e2e import pods, watching
+from e2e.cluster import ControlPlane, Guard, WasmNode, wait_until
+from e2e.namespaces import Bed, Namespace
+
+Images = Callable[[str], str]
+
+_NAME = "wasm-small"
+_TAINT = {"key": "node.kubernetes.io/memory-pressure", "effect": "NoSchedule"}
+_MODEST = {"resources": {"requests": {"memory": "32Mi"}}}
+
+
+@pytest.fixture(scope="module")
+def small(
+    guard: Guard, plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bed]:
+    """Give a node of its own: tight limits, and conditions that pass soon."""
+    settings = {
+        "evictionHard": {"memory.available": "100Mi"},
+        "evictionPressureTransitionPeriod": "8s",
+    }
+    limits = [f"--memory-bytes={300 << 20}", "--shutdown-grace=2", "--shutdown-grace-critical=1"]
+    directory = tmp_path_factory.mktemp("small") / "s"
+    node = WasmNode.start(guard, directory, plane, _NAME, settings=settings, limits=limits)
+    with watching.PodWatcher(plane) as watcher:
+        yield Bed(plane, node, watcher)
+    node.agent.terminate(within_s=10)
+    node.runtime.terminate(within_s=20)
+    plane.kubectl("delete", "node", _NAME)
+
+
+@pytest.fixture
+def space(small: Bed) -> Iterator[Namespace]:
+    """Give an empty namespace, whose pods belong on that node."""
+    with small.namespace() as made:
+        yield made
+
+
+def _pod(name: str, image: str, *args: object, **more: Any) -> dict[str, Any]:
+    made = pods.pod(name, image, *args, **more)
+    made["spec"]["nodeName"] = _NAME
+    return made
+
+
+def _job(name: str, image: str, *args: object) -> dict[str, Any]:
+    spec = pods.spec(image, *args)
+    spec["nodeSelector"] = {"kubernetes.io/hostname": _NAME}
+    disrupted = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {
+            "template": {"spec": spec},
+            "backoffLimit": 0,
+            "podFailurePolicy": {"rules": [disrupted]},
+        },
+    }
+
+
+def _node(space: Namespace) -> Any:
+    return space.bed.plane.admin.get(f"/api/v1/nodes/{_NAME}")
+
+
+def _is_tainted(space: Namespace) -> bool:
+    taints = _node(space)["spec"]["taints"]
+    return any(_TAINT.items() <= each.items() for each in taints)
+
+
+def _pods_of(space: Namespace, job: str) -> list[Any]:
+    found = space.get(f"pods?labelSelector=job-name={job}")["items"]
+    return sorted(found, key=lambda each: str(each["metadata"]["creationTimestamp"]))
+
+
+def test_a_node_that_is_short_of_memory(space: Namespace, images: Images) -> None:
+    """
+    One pod goes, with the kubelet's words; no more come; then it is over.
+
+    Its Job does not count that as a failure, and makes another one.
+    """
+    space.apply(_pod("modest", images("hold"), 8, restart="Always", **_MODEST))
+    space.wait_running("modest")
+    space.apply(_job("greedy", images("hold"), 1000, 10))
+    first = wait_until(lambda: _pods_of(space, "greedy"), "a pod of the job", within_s=20)[0]
+    evicted = space.wait_over(first["metadata"]["name"])
+    wait_until(lambda: _is_tainted(space), "the taint", within_s=20)
+    pressure = pods.condition(_node(space), "MemoryPressure")
+    space.apply(_pod("best-effort", images("sleep"), restart="Always"))
+    space.apply(_pod("burstable", images("sleep"), restart="Always", **_MODEST))
+    refused = space.wait_over("best-effort")
+    space.wait_running("burstable")
+    # It has no failure left: without DisruptionTarget it would have failed.
+    wait_until(lambda: _pods_of(space, "greedy")[1:], "another pod of the job", within_s=20)
+    space.kubectl("delete", "job", "greedy")
+    wait_until(lambda: not _is_tainted(space), "no taint", within_s=40)
+    space.apply(_pod("later", images("sleep"), restart="Always"))
+    space.wait_running("later")
+
+    status = evicted["status"]
+    target = pods.condition(evicted, "DisruptionTarget")
+    assert (status["phase"], status["reason"]) == ("Failed", "Evicted")
+    assert status["message"].startswith(
+        "The node was low on resource: memory. Threshold quantity: 100Mi, available: "
+    )
+    assert "Container main was using " in status["message"]
+    assert "request is 0, has larger consumption of memory. " in status["message"]
+    assert (target["status"], target["reason"]) == ("True", "TerminationByKubelet")
+    assert target["message"] == status["message"]
+    assert pods.state(evicted, "terminated")["exitCode"] == 143
+    assert status["message"] in space.events("Evicted")
+    assert (pressure["status"], pressure["reason"]) == ("True", "KubeletHasInsufficientMemory")
+    assert refused["status"]["reason"] == "Evicted"
+    assert refused["status"]["message"] == (
+        "Pod was rejected: The node had condition: [MemoryPressure]. "
+    )
+    assert pods.status(space.get("pods/modest"))["restartCount"] == 0
+
+
+def test_a_node_that_is_shut_down(space: Namespace, images: Images) -> None:
+    """What it ended, it says; what a policy restarts goes on with the next."""
+    node = space.bed.node
+    space.apply(_pod("once", images("sleep")))
+    space.apply(_pod("service", images("sleep"), restart="Always", **_MODEST))
+    for name in ("once", "service"):
+        space.wait_running(name)
+    node.runtime.terminate(within_s=20)
+    node.start_runtime()
+    over = space.wait_over("once")
+    again = space.wait(
+        "service", "a restart", lambda seen: pods.status(seen.pod).get("restartCount") == 1
+    )
+
+    target = pods.condition(over, "DisruptionTarget")
+    assert (over["status"]["phase"], over["status"]["reason"]) == ("Failed", "Terminated")
+    assert over["status"]["message"] == (
+        "Pod was terminated in response to imminent node shutdown."
+    )
+    assert (target["status"], target["reason"]) == ("True", "TerminationByKubelet")
+    assert pods.state(over, "terminated")["exitCode"] == 143
+    assert pods.status(again.pod)["lastState"]["terminated"]["exitCode"] == 143
