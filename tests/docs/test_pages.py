@@ -22,7 +22,9 @@ _NOT_OF_CONTAINERS = {
     "BadRequest": "of the runtime's socket, which only the agent uses",
     "NodeNameTaken": "of the agent's log, as no node is there to show it",
     "NodeTakenOver": "the same",
+    "PodStillRunning": "of a clean-up, which is tried again",
     "PushFailed": "of `wasm-node pack`",
+    "TooManyRequests": "of a status, which is written later",
 }
 
 

@@ -13,6 +13,7 @@ from deploy import render
 from docs import chart_values
 from tests.component.chart import rendering
 from wasm_node.agent import settings as agent_settings
+from wasm_node.agent.model import thresholds
 from wasm_node.controller import settings as controller_settings
 
 
@@ -41,6 +42,9 @@ def test_helm_finds_nothing_to_complain_about() -> None:
         ({"agent": {"settings": {"providerId": "cloud://one-for-all"}}}, "providerId"),
         ({"agent": {"settings": {"labels": {"node.kubernetes.io/x": "y"}}}}, "labels"),
         ({"agent": {"settings": {"insecureRegistries": ["http://a/b"]}}}, "insecureRegistries"),
+        ({"agent": {"settings": {"evictionHard": {"memory": "1Gi"}}}}, "evictionHard"),
+        ({"agent": {"settings": {"evictionHard": {"pid.available": "ten"}}}}, "evictionHard"),
+        ({"agent": {"settings": {"evictionPressureTransitionPeriod": "5"}}}, "TransitionPeriod"),
         ({"runtime": {"resources": {"requests": {"cpu": "1"}}}}, "requests"),
         ({"runtime": {"resources": {"limits": {"memory": None}}}}, "memory"),
         ({"hostPaths": {"state": "var/lib/x"}}, "state"),
@@ -162,6 +166,36 @@ def test_the_runtime_is_guaranteed(everything: list[rendering.Object]) -> None:
     assert {"cpu", "memory"} <= container["resources"]["limits"].keys()
     assert spec["updateStrategy"] == {"type": "OnDelete"}
     assert spec["template"]["spec"]["terminationGracePeriodSeconds"] > int(grace.split("=")[1])
+
+
+@pytest.mark.parametrize(("total", "critical"), [(60, 10), (5, 5)])
+def test_critical_pods_have_a_share_of_the_grace(total: int, critical: int) -> None:
+    """It is no more than all there is, whatever was set."""
+    values = {"runtime": {"shutdownGraceSeconds": total}}
+    spec = rendering.one(rendering.rendered(values), "DaemonSet", "wasm-node-runtime")["spec"]
+    (container,) = spec["template"]["spec"]["containers"]
+
+    assert f"--shutdown-grace={total}" in container["args"]
+    assert f"--shutdown-grace-critical={critical}" in container["args"]
+
+
+def test_eviction_is_the_agents_own_setting(tmp_path: Path) -> None:
+    """Thresholds are checked by the chart, and read by the agent as written."""
+    given = {
+        "evictionHard": {"memory.available": "200Mi", "pid.available": 500},
+        "evictionSoft": {"nodefs.available": "15%"},
+        "evictionSoftGracePeriod": {"nodefs.available": "1m30s"},
+    }
+    made = rendering.rendered({"agent": {"settings": given}})
+    config = rendering.one(made, "ConfigMap", "wasm-node-agent")["data"]["agent.yaml"]
+    file = tmp_path / "agent.yaml"
+    file.write_text(f"{config}\nnodeName: n\nkubeconfig: /k\n")
+    rules = agent_settings.load(file).eviction
+
+    soft = [each for each in rules.thresholds if not each.hard]
+    assert [(each.signal, each.grace_s) for each in soft] == [("nodefs.available", 90.0)]
+    assert rules.reserved(thresholds.Signal.MEMORY, 1 << 30) == 200 << 20
+    assert rules.reserved(thresholds.Signal.PIDS, 10_000) == 500
 
 
 def test_every_right_has_a_reason() -> None:
