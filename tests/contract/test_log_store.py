@@ -84,3 +84,15 @@ def test_old_attempts_logs_can_be_let_go(made: Made) -> None:
     store.prune(AGAIN, "main", 9)
 
     assert [False, True, True, True] == [exists(log) for log in (old, last, now, other)]
+
+
+def test_it_says_what_logs_take(made: Made) -> None:
+    """By container, directories included; of a pod without logs nothing."""
+    store, _ = made
+    for container in ("main", "side"):
+        store.path(WEB, container, 0)
+    used = store.used(WEB)
+
+    assert used.keys() == {"main", "side"}
+    assert all(each.inodes >= 1 for each in used.values())
+    assert store.used(AGAIN) == {}

@@ -76,3 +76,15 @@ def test_an_old_attempts_link_goes_with_its_log(tmp_path: Path) -> None:
 
     assert [last] == [each.readlink() for each in links.iterdir()]
     assert {last, foreign} == set(last.parent.iterdir())
+
+
+def test_a_log_counts_by_its_blocks(tmp_path: Path) -> None:
+    """Each container's directory and files, no more."""
+    made = store.CriLogStore(tmp_path)
+    for container, size in (("main", 1 << 20), ("side", 1)):
+        made.path(WEB, container, 0).write_bytes(b"x" * size)
+        made.path(WEB, container, 1).write_bytes(b"")
+    used = made.used(WEB)
+
+    assert {name: each.inodes for name, each in used.items()} == {"main": 3, "side": 3}
+    assert used["main"].used_bytes - used["side"].used_bytes == (1 << 20) - 4096

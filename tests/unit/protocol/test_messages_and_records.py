@@ -33,6 +33,10 @@ REQUESTS: list[messages.Request] = [
     messages.List(str(ID)),
     messages.Forget("1b4e28ba-2fa1-11d2"),
     messages.Subscribe(),
+    messages.Usage(),
+    messages.Shares(""),
+    messages.Disk("1b4e28ba-2fa1-11d2"),
+    messages.Release("1b4e28ba-2fa1-11d2"),
 ]
 
 
@@ -56,6 +60,9 @@ def test_requests_come_through(wanted: messages.Request) -> None:
         {"seq": 1, "verb": "hello", "version": 1, "more": 1},
         {"seq": 1, "verb": "start", "id": "pod/main/0"},
         {"seq": 1, "verb": "forget", "pod_uid": "../x"},
+        {"seq": 1, "verb": "release", "pod_uid": "../x"},
+        {"seq": 1, "verb": "disk", "pod_uid": ".."},
+        {"seq": 1, "verb": "shares"},
     ],
 )
 def test_bad_requests_are_value_errors(raw: dict[str, object]) -> None:
@@ -80,6 +87,17 @@ def test_a_room_comes_through() -> None:
     wire = json.loads(json.dumps(dataclasses.asdict(room) | {"colour": "blue"}))
 
     assert messages.Room.from_message(wire) == room
+
+
+def test_shares_come_through() -> None:
+    """So do shares; half of one is none."""
+    share = messages.Share(ID, 1 << 20, 3)
+    wire = json.loads(json.dumps(share.to_message()))
+    del (half := dict(wire))["tasks"]
+
+    assert messages.Share.from_message(wire) == share
+    with pytest.raises(ValueError, match="cannot read share"):
+        messages.Share.from_message(half)
 
 
 def test_files_come_through() -> None:
