@@ -15,12 +15,14 @@ from tests.fakes.containers import FakeContainers
 from tests.fakes.log_store import FakeLogStore
 from tests.fakes.prober import FakeProber
 from tests.fakes.puller import FakePuller
+from tests.fakes.resources import FakeResources
 from tests.fakes.workers import FakeWorkers
 from wasm_node.agent import engine, statedir
 from wasm_node.agent.asynckit import clock
 from wasm_node.agent.files import localpods, manifests
-from wasm_node.agent.model import desired, ids, image, parsing, probe
-from wasm_node.protocol import layout, records
+from wasm_node.agent.loops import evicting
+from wasm_node.agent.model import desired, ids, image, parsing, probe, thresholds
+from wasm_node.protocol import layout, messages, records
 
 PLACE = engine.Place("wasm-a", "10.0.0.1")
 HELLO = image.Image(
@@ -55,6 +57,8 @@ class Bed:
         self.logs = FakeLogStore()
         self.prober = FakeProber()
         self.workers = FakeWorkers()
+        self.resources = FakeResources()
+        self.place = PLACE
         self.ended: list[records.AttemptId] = []
         self.directory = statedir.StateDir(
             directory / "state", directory / "run", directory / "logs"
@@ -66,8 +70,11 @@ class Bed:
         self.pods.apply(manifests.Manifests(wanted, {}))
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[engine.PodEngine]:
+    async def running(
+        self, rules: thresholds.Rules = thresholds.OFF
+    ) -> AsyncIterator[engine.PodEngine]:
         """Run an engine for the length of the context."""
+        enough = messages.Level(50, 100)
         outside = engine.Outside(
             source=self.pods,
             sink=self.pods,
@@ -80,8 +87,9 @@ class Bed:
             clock=clock.SystemClock(),
             progress=lambda *_: None,
             ended=lambda _, which: self.ended.append(which),
+            eviction=evicting.Sources(rules, self.resources, lambda: (enough, enough)),
         )
-        made = engine.PodEngine(outside, self.directory, PLACE)
+        made = engine.PodEngine(outside, self.directory, self.place)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(made.run())
             yield made
@@ -508,3 +516,65 @@ async def test_a_wrong_image_that_is_corrected_is_pulled_at_once(bed: Bed) -> No
         await bed.until(lambda: bed.container().get("ready") and bed.container("q").get("ready"))
 
     assert ["hello:1", "hello:1"] == [bed.container(each)["image"] for each in ("p", "q")]
+
+
+RULES = thresholds.Rules(thresholds.parse({"memory.available": "100Mi"}, {}, {}, {}))
+
+
+def _short_of_memory(bed: Bed, *names: str) -> None:
+    bed.resources.memory = messages.Level(50 << 20, 1 << 30)
+    bed.resources.used = [messages.Share(attempt(name), 9 << 20, 1) for name in names]
+
+
+async def test_an_eviction_outlives_the_agent(bed: Bed) -> None:
+    """Killed before the pod was told to end, its successor goes on with it."""
+    wanted = pod(restartPolicy="Always")
+    bed.apply(wanted)
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("ready"))
+    stop = bed.containers.stop
+    told = asyncio.Event()
+
+    async def deaf(*_: object, **__: object) -> None:
+        told.set()
+        await asyncio.get_running_loop().create_future()
+
+    bed.containers.stop = deaf  # type: ignore[method-assign]  # it is killed meanwhile
+    _short_of_memory(bed, "p")
+    bed.pods = localpods.LocalPods()
+    bed.apply(wanted)
+    async with bed.running(RULES):
+        await told.wait()
+
+    bed.containers.stop = stop  # type: ignore[method-assign]
+    bed.resources = FakeResources()
+    bed.pods = localpods.LocalPods()
+    bed.apply(wanted)
+    async with bed.running(RULES):
+        status = await bed.pods.over(ids.pod_uid("uid-p"))
+
+    conditions = {each["type"]: each.get("reason") for each in status["conditions"]}
+    assert ("Failed", "Evicted") == (status["phase"], status["reason"])
+    assert conditions["DisruptionTarget"] == "TerminationByKubelet"
+    assert len(bed.containers.specs) == 1
+
+
+async def test_under_pressure_new_pods_are_refused(bed: Bed) -> None:
+    """With the kubelet's reason and words; what asks for memory may come."""
+    bed.place = engine.Place("wasm-a", "10.0.0.1", max_pods=9)
+    _short_of_memory(bed)
+    memory = {"resources": {"requests": {"memory": "1Mi"}}}
+    asking = pod("asking", containers=[{"name": "main", "image": "hello:1", **memory}])
+    async with bed.running(RULES) as made:
+        await bed.until(lambda: made.health)
+        bed.apply(pod(), asking)
+        await bed.until(lambda: bed.container("asking").get("ready"))
+        status = await bed.pods.over(ids.pod_uid("uid-p"))
+        health = made.health
+
+    assert health is not None
+    assert health.pressures == frozenset({"MemoryPressure"})
+    assert ("Failed", "Evicted") == (status["phase"], status["reason"])
+    said = "Pod was rejected: The node had condition: [MemoryPressure]. "
+    assert said == status["message"]
+    assert ["asking"] == [each.pod_name for each in bed.containers.specs]
