@@ -27,8 +27,8 @@ def read(
     return messages.Room(
         engine=engine,
         cpu_millis=wanted.cpu_millis or min(_cpu_millis()),
-        memory_bytes=wanted.memory_bytes or min(each.limit for each in around.memory()),
-        pids_max=min(each.limit for each in around.tasks()),
+        memory_bytes=wanted.memory_bytes or around.memory_bytes,
+        pids_max=around.most_tasks,
         address=wanted.address,
         worlds=worlds,
     )

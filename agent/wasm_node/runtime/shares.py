@@ -2,9 +2,11 @@
 What running attempts use of memory and tasks, each by its worker's own figures.
 
 A worker is a fork: what it has in common with the fork server would not come
-back with its end, so that is not counted. By /proc/PID/status, which anybody
-may read and which costs 30 microseconds; the exact figure (smaps_rollup) costs
-twenty times that, and a right that a runtime in a pod does not have.
+back with its end, so as much as that has is not counted, and of what the worker
+has copied of it since, a few MiB at most, nothing either. By /proc/PID/status,
+which anybody may read and which costs 30 microseconds; the exact figure
+(smaps_rollup) costs twenty times that, and a right that a runtime in a pod does
+not have.
 """
 
 import os

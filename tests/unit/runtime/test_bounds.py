@@ -38,7 +38,10 @@ def _write(directory: Path, **files: str) -> None:
 
 def _around(own: str, mounts: str, proc: Path) -> tuple[list[Bound], list[Bound]]:
     made = bounds.Bounds(own, mounts, proc)
-    return list(made.memory()), list(made.tasks())
+    memory, tasks = list(made.memory()), list(made.tasks())
+    assert made.memory_bytes == min(each.limit for each in memory)
+    assert made.most_tasks == min(each.limit for each in tasks)
+    return memory, tasks
 
 
 def test_version_2_has_one_tree(tmp_path: Path, proc: Path) -> None:
