@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wasm_node.agent.model import actions, desired, ids, image, observed, parsing, probe
-from wasm_node.agent.plan import adopt, pods, restarts
+from wasm_node.agent.plan import adopt, order, pods, restarts, status
 from wasm_node.protocol import records
 
 NOW = 1_800_000_000.0
@@ -156,14 +156,14 @@ def test_delays_never_shrink_before_the_reset(ran_s: list[float], most_s: float)
     assert len(waits) < 8 or waits[-1] == most_s
 
 
-@given(facts=st.lists(FACTS.filter(bool), max_size=6), order=st.randoms())
+@given(facts=st.lists(FACTS.filter(bool), max_size=6), chance=st.randoms())
 def test_facts_in_any_order_give_one_truth(
-    facts: list[observed.Fact], order: random.Random
+    facts: list[observed.Fact], chance: random.Random
 ) -> None:
     """News that arrive late or twice end in the newest attempt all the same."""
     newest = max((each.id.attempt for each in facts), default=None)
     shuffled = facts + facts[:2]
-    order.shuffle(shuffled)
+    chance.shuffle(shuffled)
     container = observed.ObservedContainer()
     for fact in shuffled:
         container = adopt.apply(container, fact)
@@ -232,13 +232,13 @@ class Life:
 def test_the_order_of_init_containers_holds(policy: str, draw: st.DataObject) -> None:
     """Each begins when those before it are complete, and no more after that."""
     life = Life(policy)
-    order = [str(each["name"]) for each in INITS] + ["main"]
+    names = [str(each["name"]) for each in INITS] + ["main"]
     for _ in range(draw.draw(st.integers(1, 15))):
         for action in life.plan():
             complete = set(life.complete)
             begun = life.act(action)
             if begun:
-                assert complete >= set(order[: order.index(begun)])
+                assert complete >= set(names[: names.index(begun)])
                 assert begun in ("side", "main") or begun not in complete
         if life.running():
             ending = draw.draw(st.sampled_from(life.running()))
@@ -264,3 +264,25 @@ def test_a_sidecar_ends_last(policy: str, draw: st.DataObject) -> None:
             assert action.attempt.container != "side" or life.running() == ["side"]
             life.act(action)
     raise AssertionError(f"not over: {life.seen}")
+
+
+@given(policy=POLICIES, draw=st.data())
+def test_an_evicted_pod_ends_and_starts_nothing(policy: str, draw: st.DataObject) -> None:
+    """Told to go at any time, it is over soon, Failed, and stays so."""
+    life = Life(policy)
+    for _ in range(draw.draw(st.integers(0, 8))):
+        for action in life.plan():
+            life.act(action)
+    life.seen = dataclasses.replace(life.seen, evicted=observed.Evicted("m", 1.0, life.now))
+    for _ in range(3):
+        for action in life.plan():
+            assert isinstance(action, actions.StopContainer)
+            assert action.grace_s <= order.LEAST_GRACE_S
+            life.act(action)
+    made = status.status(
+        life.wanted, life.seen, status.Addresses("", ""), previous=(), now=life.now
+    )
+
+    assert not life.plan()
+    assert not life.running()
+    assert (made.phase, made.reason) == ("Failed", "Evicted")
