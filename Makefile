@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help venv engine engine-check demo test test-all e2e-kind lint format cluster-up cluster-down bench mutants docs manifests image sbom lock wheel release-check clean
+.PHONY: help venv engine engine-check demo test test-all chaos e2e-kind lint format cluster-up cluster-down bench mutants docs manifests image sbom lock wheel release-check clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -48,6 +48,12 @@ test-all: engine engine-check lint  ## test, and what takes long; writes docs/te
 	$(BIN)/python -m e2e.cluster build
 	$(BIN)/python -m e2e.report docs/test-all.md -n 2 --ignore=e2e/tierb --ignore=e2e/tierc \
 	  -- e2e/tierb -- e2e/tierc
+
+SEED ?= 1
+FAULTS ?= 200
+chaos: engine  ## FAULTS of everything that may be killed, drawn from SEED, and an audit of what came of it
+	$(BIN)/python -m e2e.cluster build
+	SEED=$(SEED) FAULTS=$(FAULTS) $(BIN)/pytest e2e/chaos/test_chaos.py -k hundreds
 
 e2e-kind: venv  ## the chart on a cluster of kind, as its users have it; in test-all too
 	$(BIN)/python -m e2e.cluster build kind

@@ -17,6 +17,7 @@
 //   /ask?AUTHORITY    status that http://AUTHORITY/ has, or "error N"
 //   /asks?AUTHORITY   the same by https
 //   /grpc.health.v1.Health/Check  SERVING, in gRPC
+//   /tell?AUTHORITY   as /ask, of the path that its variable TELL has
 
 typedef unsigned char u8;
 typedef int i32;
@@ -181,13 +182,22 @@ static void print(void) {
   answer("printed\n");
 }
 
-static void ask(const char *authority, i32 size, i32 scheme) {
+static void tell_of(i32 request) {
+  i32 list[2];
+  get_environment(list);
+  i32 *pairs = (void *)list[0];
+  for (i32 i = 0; i < list[1]; i++, pairs += 4)
+    if (is((void *)pairs[0], pairs[1], "TELL")) set_path(request, 1, (void *)pairs[2], pairs[3]);
+}
+
+static void ask(const char *authority, i32 size, i32 scheme, i32 tell) {
   i32 future[16];
   _Alignas(8) u8 got[128];
   i32 request = new_request(new_fields());
   set_scheme(request, 1, scheme, 0, 0);
   set_authority(request, 1, authority, size);
   set_path(request, 1, "/", 1);
+  if (tell) tell_of(request);
   send(request, 0, 0, future);
   begin(200, 0, 0);
   if ((u8)future[0]) {
@@ -234,8 +244,9 @@ static void handle(i32 request) {
   else if (is(path, size, "/print")) print();
   else if (is(path, size, "/stream")) ticks(10);
   else if (is(path, size, "/ever")) ticks(-1);
-  else if (is(path, size, "/ask")) ask(rest, left, 0);
-  else if (is(path, size, "/asks")) ask(rest, left, 1);
+  else if (is(path, size, "/ask")) ask(rest, left, 0, 0);
+  else if (is(path, size, "/asks")) ask(rest, left, 1, 0);
+  else if (is(path, size, "/tell")) ask(rest, left, 0, 1);
   else if (is(path, size, "/trap")) __builtin_trap();
   else if (is(path, size, "/silent")) drop_outparam(out);
   else if (is(path, size, "/loop")) for (volatile i32 i = 0;; i++);

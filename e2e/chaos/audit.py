@@ -1,0 +1,300 @@
+"""
+Whether a chaos run was survived: a function of what its witnesses recorded.
+
+Each finding is a promise that was broken, with what shows it. Nothing here
+knows how the node works; only that an attempt of a container is one run of its
+guest, that the API numbers attempts from 0 (containerID, restartCount), and
+the rules of restart policies. Of clocks only the order of one witness' own
+words is used, as news of the same thing may be seconds apart.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+from e2e.chaos.recording import Ending, Process, Recording, Run, Version
+
+LOST, TWICE, RESTARTS, EXIT, ORPHAN = "lost", "run twice", "restarts", "exit code", "orphan"
+
+_KILLED, _STOPPED = 137, 143
+_SERVICES = ("wasm-node fork", "wasm-node super")  # as the kernel cuts them
+_NAME_BYTES = 15
+_Key: TypeAlias = tuple[str, str]
+"""Pod uid and container."""
+_Story: TypeAlias = Mapping[str, list[Version]]
+"""The versions of each pod, oldest first."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A broken promise: which, of what, and what shows it."""
+
+    kind: str
+    of: str
+    text: str
+
+    def __str__(self) -> str:
+        """Give it in a line."""
+        return f"{self.kind}: {self.of}: {self.text}"
+
+
+def audit(found: Recording) -> list[Finding]:
+    """List all that is wrong with a run, once it has settled; none is well."""
+    story: dict[str, list[Version]] = collections.defaultdict(list)
+    for each in found.versions:
+        story[each.uid].append(each)
+    return [
+        *_side_by_side(found),
+        *_accounts(found, story),
+        *_counts(found),
+        *_alive(found, story),
+        *_workloads(found, story),
+        *_machine(found, story),
+    ]
+
+
+def _side_by_side(found: Recording) -> Iterator[Finding]:
+    for run in found.runs:
+        if run.beside:
+            text = f"run {run.nonce} began while {', '.join(run.beside)} was alive"
+            yield Finding(TWICE, f"{run.pod}/{run.container}", text)
+    for nonce, count in collections.Counter(each.nonce for each in found.runs).items():
+        if count > 1:
+            yield Finding(TWICE, nonce, f"{count} runs have this number for their own")
+
+
+def _accounts(found: Recording, story: _Story) -> Iterator[Finding]:
+    """Lay each container's runs beside the attempts that the API has of it."""
+    killed = {each.process for each in found.kills}
+    quiet = collections.Counter(each.name for each in _unannounced(found, killed))
+    runs: dict[_Key, list[Run]] = collections.defaultdict(list)
+    for run in found.runs:
+        runs[run.uid, run.container].append(run)
+    for key in sorted(
+        {*runs, *((uid, name) for uid in story for name in story[uid][-1].containers)}
+    ):
+        uid, name = key
+        if uid not in story:
+            yield Finding(ORPHAN, f"{uid}/{name}", "it ran, and no such pod was ever there")
+            continue
+        case = _Case(name, story[uid], runs[key], killed, forced=uid in found.forced)
+        yield from case.findings()
+        quiet.subtract({f"wasm:{name}"[:_NAME_BYTES]: case.silent})
+    for name, left in quiet.items():
+        if left < 0:
+            text = f"{-left} attempts were recorded that no guest announced, and nobody killed them"
+            yield Finding(LOST, name, text)
+
+
+def _unannounced(found: Recording, killed: set[Process]) -> set[Process]:
+    """Return what was killed before its guest could speak."""
+    return killed - {each.process for each in found.runs if each.process}
+
+
+class _Case:
+    """One container: attempts of the API's on one side, runs on the other."""
+
+    def __init__(
+        self,
+        name: str,
+        story: Sequence[Version],
+        runs: Sequence[Run],
+        killed: set[Process],
+        *,
+        forced: bool,
+    ) -> None:
+        self._name = name
+        self._last = story[-1]
+        self._of = f"{self._last.name}/{name}"
+        self._runs = runs
+        self._killed = killed
+        self._forced = forced
+        self._may_be_stopped = any(each.deleting for each in story) or name in self._last.sidecars
+        self._endings: dict[int, set[Ending]] = collections.defaultdict(set)
+        attempts = [-1]
+        for each in story:
+            told = each.containers.get(name)
+            if told is None:
+                continue
+            attempts.append(-1 if told.attempt is None else told.attempt)
+            for ending in (told.ending, told.last):
+                if ending is not None:
+                    self._endings[ending.attempt].add(ending)
+        self._attempts = 1 + max(attempts)
+        self.silent = 0
+        """Attempts with an ending that is a kill's, and no run."""
+
+    def findings(self) -> Iterator[Finding]:
+        for attempt, endings in self._endings.items():
+            if len(endings) > 1:
+                text = f"attempt {attempt} has two endings: {sorted(endings, key=str)}"
+                yield Finding(EXIT, self._of, text)
+        yield from self._policy()
+        if len(self._runs) > self._attempts and not self._forced:
+            text = f"{len(self._runs)} runs of {self._attempts} attempts"
+            yield Finding(TWICE, self._of, text)
+            return
+        silent = set(range(self._attempts))
+        for run, attempt in self._pairs():
+            silent.discard(attempt)
+            if wrong := self._mismatched(run, attempt):
+                kind, text = wrong
+                text = f"run {run.nonce}, attempt {attempt}: {text}"
+                yield Finding(kind, self._of, text)
+        if not self._forced:
+            self.silent = sum(1 for each in silent if not self._was_stopped(each))
+
+    def _pairs(self) -> Iterator[tuple[Run, int]]:
+        """
+        Yield each run with its attempt.
+
+        Where attempts have no run, a run is the first that it can be; that is
+        right, as it leaves the most to those after it.
+        """
+        spare = self._attempts - len(self._runs)
+        attempt = 0
+        for run in self._runs:
+            first = attempt
+            while spare > 0 and self._mismatched(run, attempt):
+                attempt, spare = attempt + 1, spare - 1
+            if self._mismatched(run, attempt):
+                attempt = first
+            yield run, attempt
+            attempt += 1
+
+    def _policy(self) -> Iterator[Finding]:
+        policy = self._last.policy(self._name)
+        for attempt, endings in self._endings.items():
+            code = next(iter(endings)).code
+            again = attempt + 1 < self._attempts
+            if again and (policy == "Never" or (policy == "OnFailure" and code == 0)):
+                text = (
+                    f"attempt {attempt} ended with {code}, was followed by another under {policy}"
+                )
+                yield Finding(RESTARTS, self._of, text)
+
+    def _ending(self, attempt: int) -> Ending | None:
+        return next(iter(self._endings.get(attempt, ())), None)
+
+    def _was_stopped(self, attempt: int) -> bool:
+        """Say whether it was told to end, perhaps before it could speak."""
+        ending, newest = self._ending(attempt), attempt == self._attempts - 1
+        return bool(newest and self._may_be_stopped and ending and ending.code == _STOPPED)
+
+    def _mismatched(self, run: Run, attempt: int) -> tuple[str, str] | None:
+        ending, newest = self._ending(attempt), attempt == self._attempts - 1
+        if run.ended is None:
+            if ending is not None:
+                return ORPHAN, f"it lives, and the API has its end: {ending}"
+            return None if newest else (ORPHAN, "it lives, and the API has a later attempt")
+        if ending is None:
+            if newest and not self._forced:
+                return LOST, "it has ended, and the API does not know"
+            return None
+        allowed = self._codes(run, newest=newest)
+        if not allowed:
+            return LOST, f"it ended, though nobody told, stopped or killed it; the API has {ending}"
+        if ending.code not in allowed:
+            return EXIT, f"the API has {ending}, and it is {' or '.join(map(str, sorted(allowed)))}"
+        return None
+
+    def _codes(self, run: Run, *, newest: bool) -> set[int]:
+        codes = set()
+        if run.told is not None:
+            codes.add(run.told)
+        if run.process in self._killed:
+            codes.add(_KILLED)
+        if newest and self._may_be_stopped:
+            codes.add(0 if run.serves else _STOPPED)
+        return codes
+
+
+def _counts(found: Recording) -> Iterator[Finding]:
+    """Restart counts go up by what has ended, and say what the ids say."""
+    before: dict[_Key, int] = {}
+    said = set()
+    for each in found.versions:
+        for name, told in each.containers.items():
+            key, of = (each.uid, name), f"{each.name}/{name}"
+            wrong = ""
+            if told.restarts < before.get(key, 0):
+                wrong = f"restartCount went from {before[key]} to {told.restarts}"
+            elif told.attempt is not None and told.attempt != told.restarts:
+                wrong = f"restartCount is {told.restarts} of attempt {told.attempt}"
+            elif told.last and told.ending and told.last.attempt >= told.ending.attempt > 0:
+                wrong = (
+                    f"lastState is of attempt {told.last.attempt}, state of {told.ending.attempt}"
+                )
+            elif told.restarts and told.last is None and told.ending is None:
+                wrong = f"restartCount is {told.restarts}, and no end is told"
+            before[key] = max(before.get(key, 0), told.restarts)
+            if wrong and (of, wrong) not in said:  # a later version may say it again
+                said.add((of, wrong))
+                yield Finding(RESTARTS, of, wrong)
+
+
+def _alive(found: Recording, story: _Story) -> Iterator[Finding]:
+    """Find what runs for no pod, and what is said to run and does not."""
+    last = {uid: each[-1] for uid, each in story.items()}
+    alive = [each for each in found.runs if each.ended is None]
+    by_key = collections.Counter((each.uid, each.container) for each in alive)
+    for run in alive:
+        pod = last.get(run.uid)
+        if pod is not None and pod.gone:
+            text = f"its pod is gone, and it lives: {run.process}"
+            yield Finding(ORPHAN, f"{run.pod}/{run.container}", text)
+    for pod in last.values():
+        for name, told in pod.containers.items() if not pod.gone else ():
+            count = by_key[pod.uid, name]
+            if told.running and count == 0:
+                text = "the API says that it runs, and no guest of it lives"
+                yield Finding(LOST, f"{pod.name}/{name}", text)
+            if count > 1:
+                yield Finding(TWICE, f"{pod.name}/{name}", f"{count} guests of it live")
+
+
+def _workloads(found: Recording, story: _Story) -> Iterator[Finding]:
+    """Each has as many running and completed pods as it wants."""
+    pods: dict[str, list[Version]] = collections.defaultdict(list)
+    for versions in story.values():
+        pods[versions[-1].workload].append(versions[-1])
+    for workload, wanted in found.wanted.items():
+        run = sum(1 for each in pods[workload] if _runs(each))
+        if run != wanted.running:
+            kind = LOST if run < wanted.running else TWICE
+            shown = [f"{each.name} {each.phase}" for each in pods[workload] if not each.gone]
+            yield Finding(kind, workload, f"{run} of {wanted.running} pods run: {shown}")
+        if wanted.completions is None:
+            continue
+        done = sum(1 for each in pods[workload] if each.phase == "Succeeded")
+        if done != wanted.completions or wanted.reported != wanted.completions:
+            kind = TWICE if done > wanted.completions else LOST
+            text = (
+                f"{done} pods succeeded and {wanted.reported} are counted,"
+                f" of {wanted.completions} completions"
+            )
+            yield Finding(kind, workload, text)
+
+
+def _runs(pod: Version) -> bool:
+    lasting = {n: c for n, c in pod.containers.items() if n not in pod.inits - pod.sidecars}
+    steady = bool(lasting) and all(each.running for each in lasting.values())
+    return steady and pod.phase == "Running" and not (pod.gone or pod.deleting)
+
+
+def _machine(found: Recording, story: _Story) -> Iterator[Finding]:
+    """Nothing is on the machine that is not of a pod that is there."""
+    alive = {each.process for each in found.runs if each.ended is None}
+    for process in sorted(found.machine.workers - alive, key=lambda each: each.pid):
+        text = "a container's process, and no guest that lives has it"
+        yield Finding(ORPHAN, f"process {process.pid} {process.name}", text)
+    for name, count in collections.Counter(found.machine.others).items():
+        if name not in _SERVICES or count > 1:
+            yield Finding(ORPHAN, f"process {name}", f"{count} of them below the runtime")
+    there = {uid for uid, each in story.items() if not each[-1].gone}
+    for where, uids in sorted(found.machine.pods.items()):
+        for uid in sorted(uids - there):
+            yield Finding(ORPHAN, f"pod {uid}", f"it is gone, and left {where}")
+    for stray in sorted(found.machine.strays):
+        yield Finding(ORPHAN, stray, "it is of no pod, and was not there before")

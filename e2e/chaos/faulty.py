@@ -1,0 +1,63 @@
+"""
+A runtime with a fault put in, to see that the audit notices.
+
+    python faulty.py BUILD SETTINGS
+
+The product has no place for faults: this changes it in its own process, before
+that becomes the runtime, and processes that it forks have the change too.
+"""
+
+import sys
+import time
+from typing import Any
+
+from wasm_node.protocol import layout, records, settings
+from wasm_node.runtime import attempts, endings, init, starts, supervisor
+
+
+def double_start() -> None:
+    """Start the pod `stays` once more, and lose the claim of the first."""
+    look = starts.Starts._look
+
+    def look_and_send(self: Any, job: Any, **how: bool) -> None:
+        look(self, job, **how)
+        attempt = job.attempt
+        if attempt.phase is attempts.Phase.RUNNING and job.tries == 1 and _is(attempt, "stays"):
+            (attempt.directory / layout.JOURNAL).unlink()
+            self._send(job)
+
+    starts.Starts._look = look_and_send  # type: ignore[method-assign]
+
+
+def lost_exit() -> None:
+    """Pass over how the pod `ends` does that."""
+    hear = supervisor._Supervisor._ended
+
+    def pass_over(self: Any, attempt: attempts.Attempt, status: int | None) -> None:
+        if not _is(attempt, "ends"):
+            hear(self, attempt, status)
+
+    supervisor._Supervisor._ended = pass_over  # type: ignore[method-assign]
+
+
+def orphan() -> None:
+    """Say of what is to be stopped that it has, and leave it alone."""
+
+    def say(self: Any, each: records.AttemptId, grace_s: float) -> None:
+        attempt = self._known.get(each)
+        if attempt is not None and attempt.exit is None:
+            self._over(attempt, endings.stopped_before_start(time.time_ns()))
+
+    supervisor._Supervisor._stop = say  # type: ignore[method-assign]
+
+
+def _is(attempt: attempts.Attempt, pod: str) -> bool:
+    spec = records.ContainerSpec.from_json((attempt.directory / layout.SPEC).read_bytes())
+    return spec.pod_name == pod
+
+
+BUILDS = {"double-start": double_start, "lost-exit": lost_exit, "orphan": orphan}
+
+if __name__ == "__main__":
+    BUILDS[sys.argv[1]]()
+    sys.exit(init.run(settings.RuntimeSettings.from_json(sys.argv[2])))

@@ -1,0 +1,125 @@
+"""
+What the kernel and the disk show of a node, asked without the node.
+
+Processes by /proc, connections by the kernel's table of sockets, and what lies
+about by looking at it. Nothing here trusts a record of the node's own; only
+names of its directories are known.
+"""
+
+import collections
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from e2e.chaos.recording import Machine, Process
+from e2e.cluster import guardian
+from e2e.cluster.node import WasmNode
+
+_UID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_WORKER = "wasm:"
+_NAMESPACES = ("net", "mnt", "pid", "ipc")
+_BUILT = ("images", "compiled", "pki")  # of no pod
+
+
+def process(pid: int) -> Process | None:
+    """Describe a process; None: it is gone, or only waits to be buried."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    name = stat.partition("(")[2].rpartition(")")[0].strip()
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else Process(pid, int(fields[19]), name)
+
+
+def is_alive(known: Process) -> bool:
+    """Say whether this very process runs still."""
+    found = process(known.pid)
+    return found is not None and found.began_ticks == known.began_ticks
+
+
+def peer(own_port: int, its_port: int) -> Process | None:
+    """Find who has the other end of a connection over 127.0.0.1."""
+    wanted = (f"0100007F:{its_port:04X}", f"0100007F:{own_port:04X}")
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    inodes = [row[9] for row in rows if (row[1], row[2]) == wanted]
+    for each in _workers_of_all() if inodes else ():
+        if f"socket:[{inodes[0]}]" in set(_open_files(each.pid)):
+            return each
+    return None
+
+
+def _workers_of_all() -> Iterator[Process]:
+    for entry in Path("/proc").glob("[0-9]*"):
+        found = process(int(entry.name))
+        if found is not None and found.name.startswith(_WORKER):
+            yield found
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    with contextlib.suppress(OSError):
+        for each in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                yield str(each.readlink())
+
+
+def workers(node: WasmNode) -> list[Process]:
+    """List the containers' processes below the runtime."""
+    return [each for each in _below(node) if each.name.startswith(_WORKER)]
+
+
+def look(node: WasmNode, before: Machine | None = None) -> Machine:
+    """Look at all that a node has to do with; `before` it had any pod."""
+    found: dict[str, set[str]] = collections.defaultdict(set)
+    strays = set()
+    for line in _lines(node):
+        where = _UID.sub("UID", line)
+        if uids := _UID.findall(line):
+            found[where].update(uids)
+        else:
+            strays.add(line)
+    known = before.strays if before else frozenset()
+    below = list(_below(node))
+    return Machine(
+        workers=frozenset(each for each in below if each.name.startswith(_WORKER)),
+        others=tuple(sorted(x.name for x in below if not x.name.startswith(_WORKER))),
+        pods={where: frozenset(uids) for where, uids in found.items()},
+        strays=frozenset(strays - known),
+    )
+
+
+def _below(node: WasmNode) -> Iterator[Process]:
+    for pid in guardian.descendants(node.runtime.pid):
+        found = process(pid)
+        if found is not None:
+            yield found
+
+
+def _lines(node: WasmNode) -> Iterator[str]:
+    """Yield a line for each thing: a path, a mount, a group, a namespace."""
+    for root in (node.state, node.directory / "run", node.logs):
+        for folder, folders, files in os.walk(root):
+            if Path(folder).parent == node.state:
+                folders[:] = [each for each in folders if each not in _BUILT]
+            here = Path(folder).relative_to(node.directory)
+            yield from (f"file {here}/{name}" for name in files)
+            yield f"directory {here}"
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        if str(node.directory) in line:
+            yield f"mount {line}"
+    group = f"wasm-node-{hashlib.sha256(str(node.state.resolve()).encode()).hexdigest()[:8]}"
+    for each in Path("/sys/fs/cgroup").glob(f"**/{group}/**/"):
+        yield f"control group {each.name}" if each.name != group else "control group"
+    spaces = {_namespaces(pid) for pid in guardian.descendants(node.runtime.pid)}
+    for kind in {each for found in spaces for each in found} - set(_namespaces(node.runtime.pid)):
+        yield f"namespace {kind}"
+
+
+def _namespaces(pid: int) -> tuple[str, ...]:
+    try:
+        return tuple(str(Path(f"/proc/{pid}/ns/{kind}").readlink()) for kind in _NAMESPACES)
+    except OSError:
+        return ()

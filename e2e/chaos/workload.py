@@ -1,0 +1,150 @@
+"""
+The thirty pods of a chaos run: every kind that has rules of its own.
+
+All guests but those that serve HTTP are `run`, which does what its script
+says; see `ledger`. What each workload comes to is said beside it.
+"""
+
+import dataclasses
+from typing import Any
+
+from e2e import pods
+from e2e.chaos.recording import Wanted
+
+Object = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """References of the guests."""
+
+    run: str
+    web: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """Objects to make, and what they come to."""
+
+    name: str
+    objects: tuple[Object, ...]
+    wanted: Wanted
+
+
+class Maker:
+    """Writes manifests for one node and one ledger."""
+
+    def __init__(self, images: Images, node: str, ledger: int, ports: tuple[int, ...]) -> None:
+        self._images = images
+        self._node = node
+        self._ledger = f"127.0.0.1:{ledger}"
+        self._ports = ports
+
+    def all(self, *, scale: int = 1) -> list[Workload]:
+        """Give all workloads; thirty pods with a scale of 1."""
+        return [
+            self._deployment("serve", 8 * scale),
+            self._web("web", 2),
+            self._stateful("set", 3),
+            self._job("retried", "OnFailure", "$(UID):3@200,0@400", 4),
+            self._job("again", "Never", "again:5@300,0@300", 2),
+            self._job("slow", "Never", "slow:0@8000", 2),
+            *(self.looping(f"loop-{number}") for number in range(3 * scale)),
+            *(self._ordered(f"ordered-{number}", "on", 1) for number in range(2)),
+            *(self._ordered(f"ending-{number}", "4@6000", 0) for number in range(2)),
+            *(self.ending(f"bare-{number}", number, 2000 * number) for number in range(4)),
+        ]
+
+    def looping(self, name: str) -> Workload:
+        """Give a pod that crashes, and is restarted, until all is calm."""
+        spec = self._spec(f"{name}:7@1500", "Always")
+        return Workload(name, (self._pod(name, spec),), Wanted(running=1))
+
+    def lasting(self, name: str) -> Workload:
+        """Give a pod that runs for ever."""
+        return Workload(name, (self._pod(name, self._spec(f"{name}:on", "Always")),), Wanted(1))
+
+    def ending(self, name: str, code: int, after_ms: int = 0) -> Workload:
+        """Give a pod that ends with this code, once."""
+        spec = self._spec(f"$(UID):{code}@{after_ms}", "Never")
+        return Workload(name, (self._pod(name, spec),), Wanted())
+
+    def _ordered(self, name: str, main: str, running: int) -> Workload:
+        spec = self._spec(f"$(UID)-main:{main}", "Never")
+        sidecar = self._container("sidecar", "$(UID)-sidecar:on") | {"restartPolicy": "Always"}
+        first = self._container("first", "$(UID)-first:0@300")
+        spec["initContainers"] = [first, sidecar, self._container("next", "$(UID)-next:0@100")]
+        return Workload(name, (self._pod(name, spec),), Wanted(running))
+
+    def _deployment(self, name: str, replicas: int) -> Workload:
+        spec = self._spec(f"{name}:on", "Always")
+        made = pods.workload("Deployment", name, spec, about=self._about(name), replicas=replicas)
+        return Workload(name, (_selected(made, name),), Wanted(replicas))
+
+    def _stateful(self, name: str, replicas: int) -> Workload:
+        spec = self._spec(f"{name}:on", "Always")
+        own = {"replicas": replicas, "serviceName": name}
+        made = pods.workload("StatefulSet", name, spec, about=self._about(name), **own)
+        return Workload(name, (_selected(made, name),), Wanted(replicas))
+
+    def _web(self, name: str, replicas: int) -> Workload:
+        spec = self._spec("", "Always")
+        (main,) = spec["containers"]
+        port = self._ports[0]
+        ask = {"path": f"/tell?{self._ledger}", "port": port}
+        main |= {
+            "image": self._images.web,
+            "args": [],
+            "ports": [{"containerPort": port}],
+            "readinessProbe": {"httpGet": ask, "periodSeconds": 1, "timeoutSeconds": 5},
+        }
+        main["env"].append({"name": "TELL", "value": "/$(UID)/$(POD)/main"})
+        made = pods.workload("Deployment", name, spec, about=self._about(name), replicas=replicas)
+        return Workload(name, (_selected(made, name),), Wanted(replicas))
+
+    def _job(self, name: str, restart: str, script: str, completions: int) -> Workload:
+        spec = {
+            "completions": completions,
+            "parallelism": 2,
+            "backoffLimit": 100,
+            "template": {"metadata": self._about(name), "spec": self._spec(script, restart)},
+        }
+        job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec}
+        return Workload(name, (job,), Wanted(completions=completions))
+
+    def _pod(self, name: str, spec: Object) -> Object:
+        meta = {"name": name, **self._about(name)}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+
+    def _about(self, workload: str) -> Object:
+        grants = {
+            "wasm-node.dev/allowed-connections": self._ledger,
+            "wasm-node.dev/allowed-outbound-hosts": self._ledger,
+        }
+        return {"labels": {"chaos": workload}, "annotations": grants}
+
+    def _spec(self, script: str, restart: str) -> Object:
+        spec = pods.spec(self._images.run, restart=restart)
+        spec["nodeSelector"]["kubernetes.io/hostname"] = self._node
+        spec["containers"] = [self._container("main", script)]
+        spec["terminationGracePeriodSeconds"] = 3
+        return spec
+
+    def _container(self, name: str, script: str) -> Object:
+        env = pods.field_env(
+            UID="metadata.uid", NAMESPACE="metadata.namespace", NAME="metadata.name"
+        )
+        port = self._ledger.rpartition(":")[2]
+        return {
+            "name": name,
+            "image": self._images.run,
+            "env": [*env, {"name": "POD", "value": "$(NAMESPACE)/$(NAME)"}],
+            "args": [port, "$(UID)", "$(POD)", name, script],
+            "resources": {"limits": {"memory": "64Mi"}},
+        }
+
+
+def _selected(workload: Object, name: str) -> Object:
+    labels = {"chaos": name}
+    workload["spec"]["selector"] = {"matchLabels": labels}
+    return workload
