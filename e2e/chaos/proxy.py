@@ -9,12 +9,14 @@ request on, or after, so that what was done is told to have failed.
 
 import asyncio
 import contextlib
+import logging
 import random
 import ssl
 import time
 from collections.abc import Iterator
 
 import aiohttp
+import yarl
 from aiohttp import web
 
 from e2e.chaos import background
@@ -23,6 +25,8 @@ from e2e.cluster.controlplane import ControlPlane, NodeCredentials
 _PERSONAL = {"connection", "content-length", "host", "keep-alive", "transfer-encoding"}
 _ERRORS = (429, 500, 503)
 _SHARE = 0.5
+_SILENT = logging.getLogger("chaos proxy")
+_SILENT.disabled = True  # that connections break is what it is for
 
 
 class Proxy:
@@ -51,7 +55,9 @@ class Proxy:
         """Serve until cancelled."""
         application = web.Application(client_max_size=0)
         application.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(
+            application, access_log=None, logger=_SILENT, shutdown_timeout=0.1
+        )
         async with aiohttp.ClientSession(auto_decompress=False) as self._session:
             await self._runner.setup()
             try:
@@ -107,7 +113,7 @@ class Proxy:
             return self._error()
         body = await request.read()
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _PERSONAL}
-        url = self._upstream + request.raw_path
+        url = yarl.URL(self._upstream + request.raw_path, encoded=True)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
         try:
             async with self._session.request(
