@@ -123,7 +123,7 @@ class _Case:
                     self._endings[ending.attempt].add(ending)
         self._attempts = 1 + max(attempts)
         self.silent = 0
-        """Attempts with an ending that is a kill's, and no run."""
+        """Attempts that only a kill of a process explains that nobody knows."""
 
     def findings(self) -> Iterator[Finding]:
         for attempt, endings in self._endings.items():
@@ -144,6 +144,7 @@ class _Case:
                 yield Finding(kind, self._of, text)
         if not self._forced:
             self.silent = sum(1 for each in silent if not self._was_stopped(each))
+        self.silent += sum(1 for each in self._runs if self._was_quick(each))
 
     def _pairs(self) -> Iterator[tuple[Run, int]]:
         """
@@ -180,7 +181,14 @@ class _Case:
     def _was_stopped(self, attempt: int) -> bool:
         """Say whether it was told to end, perhaps before it could speak."""
         ending, newest = self._ending(attempt), attempt == self._attempts - 1
-        return bool(newest and self._may_be_stopped and ending and ending.code == _STOPPED)
+        lasting = self._last.policy(self._name) == "Always"  # it may serve: 0 is its code then
+        codes = {_STOPPED, 0} if lasting else {_STOPPED}
+        return bool(newest and self._may_be_stopped and ending and ending.code in codes)
+
+    @staticmethod
+    def _was_quick(run: Run) -> bool:
+        """Say whether it ended as soon as it had spoken, untold."""
+        return run.process is None and run.told is None and run.ended is not None
 
     def _mismatched(self, run: Run, attempt: int) -> tuple[str, str] | None:
         ending, newest = self._ending(attempt), attempt == self._attempts - 1
@@ -203,10 +211,10 @@ class _Case:
         codes = set()
         if run.told is not None:
             codes.add(run.told)
-        if run.process in self._killed:
+        if run.process in self._killed or self._was_quick(run):
             codes.add(_KILLED)
         if newest and self._may_be_stopped:
-            codes.add(0 if run.serves else _STOPPED)
+            codes |= {_STOPPED, 0} if run.serves else {_STOPPED}
         return codes
 
 

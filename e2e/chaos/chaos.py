@@ -196,6 +196,11 @@ class ChaosRun:
                 self._made += 1
                 self._say(f"create more-{self._made}")
                 self.make([self._maker.lasting(f"more-{self._made}")])
+            case Churn.JOB:
+                self._made += 1
+                self._say(f"create job-{self._made}")
+                script = "$(UID):5@1000,0@1000"
+                self.make([self._maker.job(f"job-{self._made}", "OnFailure", script, 2)])
             case Churn.DELETE:
                 self._delete(chance, 3)
             case Churn.DELETE_NOW:
@@ -203,9 +208,10 @@ class ChaosRun:
             case Churn.FORCE:
                 self._delete(chance, 0)
             case Churn.ROLL_OUT:
-                self._say("restart Deployment web")
+                name = chance.choice(("serve", "web"))
+                self._say(f"restart Deployment {name}")
                 namespace = f"--namespace={self._bed.namespace}"
-                self._bed.plane.kubectl(namespace, "rollout", "restart", "deployment/web")
+                self._bed.plane.kubectl(namespace, "rollout", "restart", f"deployment/{name}")
 
     def _delete(self, chance: random.Random, grace_s: int) -> None:
         pods = [

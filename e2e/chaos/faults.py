@@ -31,6 +31,7 @@ class Churn(enum.Enum):
     """What users do meanwhile."""
 
     CREATE = "create a pod"
+    JOB = "create a Job"
     DELETE = "delete a pod"
     DELETE_NOW = "delete a pod with a grace period of a second"
     FORCE = "delete a pod by force"

@@ -44,7 +44,8 @@ class Proxy:
         self._slow_until = self._wrong_until = 0.0
         self._port = port
         self._open = asyncio.Event()
-        self._absences: asyncio.Queue[float] = asyncio.Queue()
+        self._leave = asyncio.Event()
+        self._back_at = 0.0
 
     @property
     def server(self) -> str:
@@ -67,11 +68,13 @@ class Proxy:
                     )
                     await site.start()
                     self._open.set()
-                    for_s = await self._absences.get()
+                    await self._leave.wait()
                     self._open.clear()
                     await site.stop()
                     self._cut()
-                    await asyncio.sleep(for_s)
+                    while (left_s := self._back_at - time.monotonic()) > 0:
+                        await asyncio.sleep(left_s)
+                    self._leave.clear()
             finally:
                 self._cut()
                 await self._runner.cleanup()
@@ -86,7 +89,9 @@ class Proxy:
 
     async def vanish(self, for_s: float) -> None:
         """Be gone: nobody listens, and nothing is left of a connection."""
-        self._absences.put_nowait(for_s)
+        self._back_at = max(self._back_at, time.monotonic() + for_s)
+        self._open.clear()
+        self._leave.set()
 
     async def slow(self, for_s: float) -> None:
         """Let everything take its time."""

@@ -46,12 +46,12 @@ class Maker:
             self._deployment("serve", 8 * scale),
             self._web("web", 2),
             self._stateful("set", 3),
-            self._job("retried", "OnFailure", "$(UID):3@200,0@400", 4),
-            self._job("again", "Never", "again:5@300,0@300", 2),
-            self._job("slow", "Never", "slow:0@8000", 2),
+            self.job("retried", "OnFailure", "$(UID):3@200,0@400", 4),
+            self.job("again", "Never", "again:5@300,0@300", 2),
+            self.job("slow", "Never", "slow:0@8000", 2),
             *(self.looping(f"loop-{number}") for number in range(3 * scale)),
-            *(self._ordered(f"ordered-{number}", "on", 1) for number in range(2)),
-            *(self._ordered(f"ending-{number}", "4@6000", 0) for number in range(2)),
+            *(self._ordered(f"ordered-{number}", "on", "Always") for number in range(2)),
+            *(self._ordered(f"ending-{number}", "4@6000", "Never") for number in range(2)),
             *(self.ending(f"bare-{number}", number, 2000 * number) for number in range(4)),
         ]
 
@@ -69,12 +69,13 @@ class Maker:
         spec = self._spec(f"$(UID):{code}@{after_ms}", "Never")
         return Workload(name, (self._pod(name, spec),), Wanted())
 
-    def _ordered(self, name: str, main: str, running: int) -> Workload:
-        spec = self._spec(f"$(UID)-main:{main}", "Never")
+    def _ordered(self, name: str, main: str, restart: str) -> Workload:
+        spec = self._spec(f"$(UID)-main:{main}", restart)
         sidecar = self._container("sidecar", "$(UID)-sidecar:on") | {"restartPolicy": "Always"}
         first = self._container("first", "$(UID)-first:0@300")
         spec["initContainers"] = [first, sidecar, self._container("next", "$(UID)-next:0@100")]
-        return Workload(name, (self._pod(name, spec),), Wanted(running))
+        wanted = Wanted(running=1 if restart == "Always" else 0)
+        return Workload(name, (self._pod(name, spec),), wanted)
 
     def _deployment(self, name: str, replicas: int) -> Workload:
         spec = self._spec(f"{name}:on", "Always")
@@ -102,7 +103,8 @@ class Maker:
         made = pods.workload("Deployment", name, spec, about=self._about(name), replicas=replicas)
         return Workload(name, (_selected(made, name),), Wanted(replicas))
 
-    def _job(self, name: str, restart: str, script: str, completions: int) -> Workload:
+    def job(self, name: str, restart: str, script: str, completions: int) -> Workload:
+        """Give a Job, two pods at a time."""
         spec = {
             "completions": completions,
             "parallelism": 2,

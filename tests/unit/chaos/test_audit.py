@@ -97,7 +97,18 @@ _KILL = Kill(0.0, _process(1))
             id="it was killed before it could speak",
         ),
         pytest.param(
+            _recording(
+                (_over(1, process=None), _run(2)),
+                _version(_container(1, last=137)),
+                kills=(_KILL,),
+            ),
+            id="it was killed while it spoke",
+        ),
+        pytest.param(
             _recording((_over(1),), _version(_container(0, 143), **_GONE)), id="it was deleted"
+        ),
+        pytest.param(
+            _recording((), _version(_container(0, 0), **_GONE)), id="a server was, unasked"
         ),
         pytest.param(
             _recording((), _version(_container(0, 143), **_GONE)), id="deleted before it spoke"
@@ -184,6 +195,18 @@ def _left(**fields: Any) -> Recording:
             audit.EXIT,
             "and it is 7",
             id="a wrong code",
+        ),
+        pytest.param(
+            _recording((), _version(_container(0, 0), **_GONE, restart="Never")),
+            audit.LOST,
+            "nobody killed them",
+            id="a success that never was",
+        ),
+        pytest.param(
+            _recording((_over(1, process=None), _run(2)), _version(_container(1, last=137))),
+            audit.LOST,
+            "nobody killed them",
+            id="it died of nothing while it spoke",
         ),
         pytest.param(
             _recording((_over(1),), _version(_container(0, 255)), kills=(_KILL,)),
