@@ -267,8 +267,9 @@ def _workloads(found: Recording, story: _Story) -> Iterator[Finding]:
     pods: dict[str, list[Version]] = collections.defaultdict(list)
     for versions in story.values():
         pods[versions[-1].workload].append(versions[-1])
+    alive = {(each.uid, each.container) for each in found.runs if each.ended is None}
     for workload, wanted in found.wanted.items():
-        run = sum(1 for each in pods[workload] if _runs(each))
+        run = sum(1 for each in pods[workload] if _runs(each, alive))
         if run != wanted.running:
             kind = LOST if run < wanted.running else TWICE
             shown = [f"{each.name} {each.phase}" for each in pods[workload] if not each.gone]
@@ -285,9 +286,9 @@ def _workloads(found: Recording, story: _Story) -> Iterator[Finding]:
             yield Finding(kind, workload, text)
 
 
-def _runs(pod: Version) -> bool:
+def _runs(pod: Version, alive: set[_Key]) -> bool:
     lasting = {n: c for n, c in pod.containers.items() if n not in pod.inits - pod.sidecars}
-    steady = bool(lasting) and all(each.running for each in lasting.values())
+    steady = bool(lasting) and all(c.running and (pod.uid, n) in alive for n, c in lasting.items())
     return steady and pod.phase == "Running" and not (pod.gone or pod.deleting)
 
 

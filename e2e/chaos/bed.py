@@ -8,6 +8,7 @@ fault put in on purpose, to see that the audit tells.
 
 import contextlib
 import dataclasses
+import functools
 import json
 import random
 import sys
@@ -139,6 +140,14 @@ def _end(plane: ControlPlane, node: ChaosNode, namespace: str) -> None:
     words = ("--all", f"--namespace={namespace}", "--force", "--grace-period=0", "--wait=false")
     plane.kubectl("delete", "deployments,statefulsets,jobs", *words)
     plane.kubectl("delete", "pods", *words)
-    node.agent.terminate()
-    node.runtime.terminate()
+    node.agent.kill()
+    node.runtime.kill()  # a build with a fault may not end by itself
+    for each in reversed(machine.groups(node)):
+        wait_until(functools.partial(_is_removed, each), f"no {each}", within_s=5)
     plane.kubectl("delete", "node", node.name)
+
+
+def _is_removed(group: Path) -> bool:
+    with contextlib.suppress(OSError):  # what was in it is not dead yet
+        group.rmdir()
+    return not group.exists()

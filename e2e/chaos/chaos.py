@@ -54,6 +54,11 @@ class ChaosRun:
             self._carry_out(each, chance)
             self._meddle(each.churn, chance)
 
+    def delete(self, name: str) -> None:
+        """Delete a pod that stands for itself, and want it no more."""
+        self._wanted[name] = recording.Wanted()
+        self._bed.call("DELETE", f"pods/{name}")
+
     def settle(self, within_s: float = _SETTLE_WITHIN_S) -> list[audit.Finding]:
         """Stop what loops, wait until all is well; return what is not."""
         while self._due:

@@ -7,6 +7,7 @@ The product has no place for faults: this changes it in its own process, before
 that becomes the runtime, and processes that it forks have the change too.
 """
 
+import dataclasses
 import sys
 import time
 from typing import Any
@@ -24,6 +25,8 @@ def double_start() -> None:
         attempt = job.attempt
         if attempt.phase is attempts.Phase.RUNNING and job.tries == 1 and _is(attempt, "stays"):
             (attempt.directory / layout.JOURNAL).unlink()
+            # Of a limit there would be a control group, and that is in use.
+            job.spec = dataclasses.replace(job.spec, memory_limit_bytes=None)
             self._send(job)
 
     starts.Starts._look = look_and_send  # type: ignore[method-assign]

@@ -91,6 +91,12 @@ def look(node: WasmNode, before: Machine | None = None) -> Machine:
     )
 
 
+def groups(node: WasmNode) -> list[Path]:
+    """List the node's control groups, its own before what is in it."""
+    name = f"wasm-node-{hashlib.sha256(str(node.state.resolve()).encode()).hexdigest()[:8]}"
+    return sorted(Path("/sys/fs/cgroup").glob(f"**/{name}/**/"))
+
+
 def _below(node: WasmNode) -> Iterator[Process]:
     for pid in guardian.descendants(node.runtime.pid):
         found = process(pid)
@@ -110,9 +116,7 @@ def _lines(node: WasmNode) -> Iterator[str]:
     for line in Path("/proc/self/mounts").read_text().splitlines():
         if str(node.directory) in line:
             yield f"mount {line}"
-    group = f"wasm-node-{hashlib.sha256(str(node.state.resolve()).encode()).hexdigest()[:8]}"
-    for each in Path("/sys/fs/cgroup").glob(f"**/{group}/**/"):
-        yield f"control group {each.name}" if each.name != group else "control group"
+    yield from (f"control group {each.name}" for each in groups(node))
     spaces = {_namespaces(pid) for pid in guardian.descendants(node.runtime.pid)}
     for kind in {each for found in spaces for each in found} - set(_namespaces(node.runtime.pid)):
         yield f"namespace {kind}"

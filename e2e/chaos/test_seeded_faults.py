@@ -41,12 +41,12 @@ def test_a_fault_put_in_is_found(
     run = chaos.ChaosRun(bed, maker)
     run.make([maker.lasting("stays"), maker.ending("ends", 3), maker.lasting("goes")])
     wait_until(lambda: len(bed.ledger.runs()) >= 3, "three runs", within_s=30)
-    bed.call("DELETE", "pods/goes")
+    run.delete("goes")
 
     wait_until(lambda: _gone(bed, "goes"), "the end of one", within_s=30)
     findings = run.settle(within_s=5)
 
-    assert {each.kind for each in findings} == {kind}
+    assert {each.kind for each in findings} == {kind}, findings
     assert any(words in each.text for each in findings), findings
 
 
