@@ -19,6 +19,7 @@ from e2e.cluster import guardian
 from e2e.cluster.node import WasmNode
 
 _UID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TEMPORARY = re.compile(r"\btmp\w{8}\b")  # as Python's tempfile names them
 _WORKER = "wasm:"
 _NAMESPACES = ("net", "mnt", "pid", "ipc")
 _BUILT = ("images", "compiled", "pki")  # of no pod
@@ -74,13 +75,14 @@ def workers(node: WasmNode) -> list[Process]:
 def look(node: WasmNode, before: Machine | None = None) -> Machine:
     """Look at all that a node has to do with; `before` it had any pod."""
     found: dict[str, set[str]] = collections.defaultdict(set)
-    strays = set()
+    counts: collections.Counter[str] = collections.Counter()
     for line in _lines(node):
         where = _UID.sub("UID", line)
         if uids := _UID.findall(line):
             found[where].update(uids)
         else:
-            strays.add(line)
+            counts[_TEMPORARY.sub("tmp*", line)] += 1
+    strays = {f"{line}, {n + 1}" for line, count in counts.items() for n in range(count)}
     known = before.strays if before else frozenset()
     below = list(_below(node))
     return Machine(
@@ -108,7 +110,7 @@ def _lines(node: WasmNode) -> Iterator[str]:
     """Yield a line for each thing: a path, a mount, a group, a namespace."""
     for root in (node.state, node.directory / "run", node.logs):
         for folder, folders, files in os.walk(root):
-            if Path(folder).parent == node.state:
+            if Path(folder) == node.state:
                 folders[:] = [each for each in folders if each not in _BUILT]
             here = Path(folder).relative_to(node.directory)
             yield from (f"file {here}/{name}" for name in files)
