@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from tests.mutation.mutants import NOTICED
+
 _SLOWEST = 10
 _JUNIT = ("-o", "junit_family=xunit1")  # the one that properties of tests are in
 
@@ -71,8 +73,22 @@ def _report(cases: list[ET.Element], words: Iterable[str], code: int) -> str:
         "| slowest | seconds |",
         "|---|---|",
         *(f"| `{case.get('name')}` | {float(case.get('time', '0')):.1f} |" for case in slowest),
+        *_noticed(cases),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _noticed(cases: list[ET.Element]) -> list[str]:
+    """List how many small faults the tests have noticed, if that was tried."""
+    told = {
+        each.get("name", "").removeprefix(NOTICED): each.get("value")
+        for case in cases
+        for each in case.iter("property")
+        if each.get("name", "").startswith(NOTICED)
+    }
+    rows = [f"| `plan/{name}.py` | {value} |" for name, value in told.items()]
+    head = ["", "| small faults in | noticed by tests |", "|---|---|"]
+    return [*head, *rows] if rows else []
 
 
 def _room(case: ET.Element) -> str:

@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from e2e.cluster import cache, golang
@@ -159,6 +159,15 @@ def pause() -> Path:
 
 
 @functools.cache
+def guest() -> tuple[Path, Path]:
+    """Give a program that does what it is told: for Linux, and as wasm."""
+    about = "the guest of two nodes: seconds"
+    native = _built("guest", ".", about=about) / "guest"
+    wasm = _built("guest", ".", about=about, env={"GOOS": "wasip1", "GOARCH": "wasm"}) / "guest"
+    return native, wasm
+
+
+@functools.cache
 def _control_plane(variant: str) -> Path:
     names = [name for name in _CONTROL_PLANE if not (variant and name in _OF_HOSTS)]
 
@@ -201,6 +210,7 @@ def _built(
     ldflags: Sequence[str] = (),
     finish: Callable[[Path], None] = lambda _: None,
     variant: str = "",
+    env: Mapping[str, str] = _ENV,
 ) -> Path:
     """Build a folder of `programs/`; a variant has its own .mod and tag."""
     module = _PROGRAMS / name
@@ -212,11 +222,11 @@ def _built(
     def make(folder: Path) -> None:
         print(f"building {about}, the first time", file=sys.stderr)
         began = time.monotonic()
-        golang.run([*words, "-o", f"{folder}/", *packages], directory=module, env=_ENV)
+        golang.run([*words, "-o", f"{folder}/", *packages], directory=module, env=env)
         finish(folder)
         print(f"built {name} in {time.monotonic() - began:.0f} s", file=sys.stderr)
 
-    digest = hashlib.sha256(repr((golang.version(), words, " ".join(packages), _ENV)).encode())
+    digest = hashlib.sha256(repr((golang.version(), words, " ".join(packages), env)).encode())
     for source in sorted([*module.glob(f"{variant or 'go'}.*"), *module.glob("*.go")]):
         digest.update(source.read_bytes())
     return cache.entry(f"bin/{name}-{digest.hexdigest()[:16]}", make)

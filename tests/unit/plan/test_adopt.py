@@ -1,8 +1,17 @@
 """Facts into observed containers."""
 
-from wasm_node.agent.model import observed
+from pathlib import Path
+
+from wasm_node.agent.model import ids, image, observed, probe
 from wasm_node.agent.plan import adopt
 from wasm_node.protocol import records
+
+_STARTUP = probe.Kind.STARTUP
+_IMAGE = observed.ImageHere(
+    "r/x@sha256:1",
+    image.Program(Path("/x"), ids.Digest("sha256:1"), image.Kind.MODULE, ("x",)),
+    image.Image("x", "r/x@sha256:1", "A", 1, Path("/x"), ids.Digest("sha256:1"), None),
+)
 
 
 def _running(attempt: int) -> observed.Running:
@@ -36,16 +45,25 @@ def test_a_late_end_of_the_attempt_before_becomes_last() -> None:
 
 
 def test_a_list_without_a_running_attempt_ends_it_as_unknown() -> None:
-    """What ran and is not on a full list has ended, nobody knows how."""
+    """
+    What ran and is not on a full list has ended, nobody knows how.
+
+    Code and reason are the kubelet's (convertToAPIContainerStatuses).
+    """
     before = observed.ObservedPod(50.0, {"main": observed.ObservedContainer(current=_running(0))})
 
     after = adopt.whole(before, [], now=200.0).container("main").current
 
-    assert isinstance(after, observed.Ended)
-    assert ("ContainerStatusUnknown", records.EndedBy.UNKNOWN, 137) == (
-        after.exit.reason,
-        after.exit.ended_by,
-        after.exit.code,
+    assert after == observed.Ended(
+        _running(0).id,
+        records.ExitRecord(
+            code=137,
+            ended_by=records.EndedBy.UNKNOWN,
+            reason="ContainerStatusUnknown",
+            message="the container could not be located when the runtime was asked what runs",
+            started_at_ns=100 * 10**9,
+            finished_at_ns=200 * 10**9,
+        ),
     )
 
 
@@ -59,7 +77,8 @@ def test_a_list_with_it_changes_nothing() -> None:
 def test_after_a_start_the_image_is_fetched_anew() -> None:
     """The next attempt asks for its image again, as its pull policy says."""
     failing = observed.Failing("ErrImagePull", "m", 1, 1.0)
+    before = observed.ObservedContainer(failing=failing, image=_IMAGE, verdicts={_STARTUP: True})
 
-    after = adopt.started(observed.ObservedContainer(failing=failing), _running(0))
+    after = adopt.started(before, _running(0))
 
-    assert (None, None, _running(0)) == (after.image, after.failing, after.current)
+    assert observed.ObservedContainer(current=_running(0)) == after

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wasm_node.agent.model import actions, desired, ids, image, observed, parsing, probe
-from wasm_node.agent.plan import adopt, order, pods, restarts, status
+from wasm_node.agent.plan import adopt, order, pods, probes, restarts, status
 from wasm_node.protocol import records
 
 NOW = 1_800_000_000.0
@@ -186,9 +186,9 @@ class Life:
         self.complete: set[str] = set()
         """Names of those that have done what the next one waits for."""
 
-    def plan(self) -> list[actions.Action]:
-        """Return what is to be done, with a minute gone."""
-        self.now += 1000
+    def plan(self, *, after_s: float = 1000.0) -> list[actions.Action]:
+        """Return what is to be done, after so long."""
+        self.now += after_s
         return pods.plan(self.wanted, self.seen, now=self.now)
 
     def act(self, action: actions.Action) -> str:
@@ -204,9 +204,26 @@ class Life:
                 return name
             case actions.StopContainer(attempt=stopped):
                 self.end(stopped.container, 143)
+            case actions.LookAgain(at):
+                assert at > self.now
+                self.now = at
+            case actions.ForgetPod():
+                assert not self.running()
+                self.seen = dataclasses.replace(self.seen, forgotten=True)
             case _:
                 raise AssertionError(action)
         return ""
+
+    def judge(self, name: str, kind: probe.Kind, *, passing: bool) -> None:
+        """Have a probe of a container that runs say something."""
+        seen = self.seen.container(name)
+        assert seen.current is not None
+        self._put(name, probes.judged(seen, seen.current.id, kind, passing=passing))
+
+    def fail(self, name: str) -> None:
+        """Have the next attempt of a container not begin."""
+        seen = self.seen.container(name)
+        self._put(name, restarts.failed(seen, "ErrImagePull", "m", now=self.now))
 
     def running(self) -> list[str]:
         """List the containers that run."""
@@ -286,3 +303,53 @@ def test_an_evicted_pod_ends_and_starts_nothing(policy: str, draw: st.DataObject
     assert not life.plan()
     assert not life.running()
     assert (made.phase, made.reason) == ("Failed", "Evicted")
+
+
+def _live(life: Life, draw: st.DataObject, steps: int) -> None:
+    """Lead a pod to some state that it may come to."""
+    for _ in range(steps):
+        for action in life.plan(after_s=draw.draw(st.sampled_from([0.0, 5.0, 1000.0]))):
+            if draw.draw(st.integers(0, 4)):  # else the agent did not come to it
+                life.act(action)
+        for name in life.running():
+            what = draw.draw(st.sampled_from(["on", "ends", "fails", "passes", "sick"]))
+            if what in ("ends", "fails"):
+                life.end(name, 0 if what == "ends" else 1)
+            elif what in ("passes", "sick") and name == "main":
+                kind = draw.draw(st.sampled_from(probe.Kind))
+                life.judge(name, kind, passing=what == "passes")
+        idle = [each for each in ("first", "second", "main") if each not in life.running()]
+        if idle and not draw.draw(st.integers(0, 4)):
+            life.fail(draw.draw(st.sampled_from(idle)))
+
+
+@given(
+    policy=POLICIES,
+    steps=st.integers(0, 12),
+    deleting=st.booleans(),
+    deadline_s=st.sampled_from([None, 1.0, 10**6]),
+    draw=st.data(),
+)
+def test_a_pod_settles_from_wherever_it_came(
+    policy: str, steps: int, deleting: bool, deadline_s: float | None, draw: st.DataObject
+) -> None:
+    """If nothing more happens to it; then there is nothing to do, for good."""
+    life = Life(policy)
+    life.wanted = dataclasses.replace(life.wanted, deadline_s=deadline_s)
+    _live(life, draw, steps)
+    if deleting:
+        life.wanted = life.wanted.ending(30.0)
+    for _ in range(20):
+        made = life.plan(after_s=0.0)
+        if not made:
+            break
+        for action in made:
+            assert not (deleting and isinstance(action, actions.StartContainer))
+            begun = life.act(action)
+            if begun in ("first", "second"):
+                life.end(begun, 0)
+    else:
+        raise AssertionError(f"not settled: {life.seen}")
+
+    assert deleting == life.seen.forgotten
+    assert all(not life.plan(after_s=each) for each in (0.0, 1.0, 10**9))

@@ -1,12 +1,19 @@
 """Waits before the next try, to the second."""
 
+from pathlib import Path
+
 import pytest
 
-from wasm_node.agent.model import desired, observed, parsing
+from wasm_node.agent.model import desired, ids, image, observed, parsing
 from wasm_node.agent.plan import restarts
 from wasm_node.protocol import records
 
 NOW = 1_800_000_000.0
+_IMAGE = observed.ImageHere(
+    "r/x@sha256:1",
+    image.Program(Path("/x"), ids.Digest("sha256:1"), image.Kind.MODULE, ("x",)),
+    image.Image("x", "r/x@sha256:1", "A", 1, Path("/x"), ids.Digest("sha256:1"), None),
+)
 
 
 def _wanted() -> desired.DesiredContainer:
@@ -22,11 +29,12 @@ def _ended(ran_s: float) -> observed.Ended:
 
 def test_failures_to_begin_are_tried_ever_later() -> None:
     """Ten seconds, doubled each time, five minutes at most."""
-    seen, waits = observed.ObservedContainer(), []
+    seen, waits = observed.ObservedContainer(image=_IMAGE), []
     for failures in range(1, 8):
         seen = restarts.failed(seen, "ErrImagePull", "why", now=NOW)
         assert seen.failing is not None
         assert (seen.failing.reason, seen.failing.failures) == ("ErrImagePull", failures)
+        assert (seen.failing.message, seen.image) == ("why", None)
         waits.append(seen.failing.retry_at - NOW)
 
     assert waits == [10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0]

@@ -1,0 +1,316 @@
+"""
+The same pods on a kubelet's node and on a wasm node, and what statuses say.
+
+A case is a pod and the moment at which it has settled. What cannot be the same
+on two nodes (times, addresses, ids, the image) is read as `<time>`, `<address>`
+and so on; everything else is compared field by field.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from e2e import pods, watching
+
+ABSENT = "-"
+"""Stands for a field that a status does not have."""
+
+_COUNTED = {"name": "data", "mountPath": "/data"}
+_PLACES = (
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "<time>"),
+    (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uid>"),
+    (r"\b\d+\.\d+\.\d+\.\d+(:\d+)?\b", "<address>"),
+)
+_NAMED_BY = ("name", "type", "mountPath")
+
+
+@dataclass(frozen=True)
+class Case:
+    """
+    One pod.
+
+    Attributes:
+        name: of it.
+        pod: gives it for an image.
+        settled: says whether a version of it is the one to compare.
+        deleted: whether it is deleted as soon as it runs.
+    """
+
+    name: str
+    pod: Callable[[str], dict[str, Any]]
+    settled: Callable[[watching.Seen], bool]
+    deleted: bool = False
+
+
+def _pod(restart: str, *containers: dict[str, Any], **spec: Any) -> Callable[[str], dict[str, Any]]:
+    def made(image: str) -> dict[str, Any]:
+        def finished(each: dict[str, Any]) -> dict[str, Any]:
+            return {"image": image, **each}
+
+        whole = {**spec, "containers": [finished(each) for each in containers]}
+        if "initContainers" in spec:
+            whole["initContainers"] = [finished(each) for each in spec["initContainers"]]
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {},
+            "spec": {"restartPolicy": restart, **whole},
+        }
+
+    return made
+
+
+def _container(*args: str, name: str = "main", **fields: Any) -> dict[str, Any]:
+    return {"name": name, "args": list(args), **fields}
+
+
+_SLEEPER = "-sleep=10m"
+_TCP = {"tcpSocket": {"host": "127.0.0.1", "port": 1}, "periodSeconds": 1}
+_LIMITED = {"limits": {"memory": "64Mi", "cpu": "100m"}}
+_GATE = {"conditionType": "example.com/open"}
+_BY_LOG = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+_COUNTING = ("-exit=1", "-tries=3", "-counter=/data/attempts")
+_VOLUME = [{"name": "data", "emptyDir": {}}]
+
+
+def _waits(*reasons: str, name: str = "main") -> Callable[[watching.Seen], bool]:
+    return lambda seen: _state(seen, name, "waiting").get("reason") in reasons
+
+
+def _runs(*names: str) -> Callable[[watching.Seen], bool]:
+    return lambda seen: all(_state(seen, name, "running") for name in names)
+
+
+def _ended(name: str) -> Callable[[watching.Seen], bool]:
+    return lambda seen: bool(_state(seen, name, "terminated"))
+
+
+def _both(*conditions: Callable[[watching.Seen], bool]) -> Callable[[watching.Seen], bool]:
+    return lambda seen: all(each(seen) for each in conditions)
+
+
+def _state(seen: watching.Seen, name: str, kind: str) -> dict[str, Any]:
+    status = seen.pod["status"]
+    listed = (*status.get("containerStatuses", ()), *status.get("initContainerStatuses", ()))
+    found: dict[str, Any] = next(
+        (x["state"].get(kind) or {} for x in listed if x["name"] == name), {}
+    )
+    return found
+
+
+def _looped(seen: watching.Seen) -> bool:
+    return _waits("CrashLoopBackOff")(seen) and pods.status(seen.pod)["restartCount"] == 1
+
+
+CASES = (
+    Case("exit-0", _pod("Never", _container()), pods.is_over),
+    Case("exit-3", _pod("Never", _container("-exit=3")), pods.is_over),
+    Case(
+        "on-failure",
+        _pod("OnFailure", _container(*_COUNTING, volumeMounts=[_COUNTED]), volumes=_VOLUME),
+        pods.is_over,
+    ),
+    Case("crash-loop", _pod("Always", _container("-exit=1")), _looped),
+    Case("running", _pod("Always", _container(_SLEEPER)), pods.is_ready),
+    Case(
+        "resources",
+        _pod("Always", _container(_SLEEPER, resources=_LIMITED)),
+        pods.is_ready,
+    ),
+    Case(
+        "init-fails",
+        _pod("Never", _container(), initContainers=[_container("-exit=2", name="init")]),
+        pods.is_over,
+    ),
+    Case(
+        "init-loops",
+        _pod("Always", _container(), initContainers=[_container("-exit=2", name="init")]),
+        _waits("CrashLoopBackOff", name="init"),
+    ),
+    Case(
+        "init-runs",
+        _pod("Always", _container(), initContainers=[_container(_SLEEPER, name="init")]),
+        _runs("init"),
+    ),
+    Case(
+        "init-done",
+        _pod("Always", _container(_SLEEPER), initContainers=[_container(name="init")]),
+        pods.is_ready,
+    ),
+    Case(
+        "sidecar",
+        _pod(
+            "Always",
+            _container(_SLEEPER),
+            initContainers=[_container(_SLEEPER, name="side", restartPolicy="Always")],
+        ),
+        pods.is_ready,
+    ),
+    Case(
+        "sidecar-over",
+        _pod(
+            "Never",
+            _container("-sleep=2s"),
+            initContainers=[_container(_SLEEPER, name="side", restartPolicy="Always")],
+            terminationGracePeriodSeconds=2,
+        ),
+        pods.is_over,
+    ),
+    Case(
+        "image-missing",
+        _pod("Always", _container(image="127.0.0.1:1/missing:v1")),
+        _waits("ImagePullBackOff"),
+    ),
+    Case(
+        "image-never",
+        _pod("Always", _container(imagePullPolicy="Never", image="127.0.0.1:1/missing:v1")),
+        _waits("ErrImageNeverPull"),
+    ),
+    Case(
+        "config-missing",
+        _pod("Always", _container(envFrom=[{"configMapRef": {"name": "missing"}}])),
+        _waits("CreateContainerConfigError"),
+    ),
+    Case(
+        "not-ready",
+        _pod("Always", _container(_SLEEPER, readinessProbe=_TCP)),
+        _runs("main"),
+    ),
+    Case(
+        "not-started",
+        _pod("Always", _container(_SLEEPER, startupProbe={**_TCP, "failureThreshold": 600})),
+        _runs("main"),
+    ),
+    Case(
+        "gate",
+        _pod("Always", _container(_SLEEPER), readinessGates=[_GATE]),
+        _runs("main"),
+    ),
+    Case(
+        "deadline",
+        _pod(
+            "Never",
+            _container(_SLEEPER),
+            activeDeadlineSeconds=4,
+            terminationGracePeriodSeconds=2,
+        ),
+        _both(pods.is_over, _ended("main")),
+    ),
+    Case(
+        "one-ended",
+        _pod("Never", _container(name="ended"), _container(_SLEEPER)),
+        _both(_runs("main"), _ended("ended")),
+    ),
+    Case(
+        "one-failed",
+        _pod("Never", _container("-exit=3", name="failed"), _container("-sleep=2s")),
+        pods.is_over,
+    ),
+    Case(
+        "message",
+        _pod("Never", _container("-exit=4", "-say=why", **_BY_LOG)),
+        pods.is_over,
+    ),
+    Case(
+        "deleted",
+        _pod("Never", _container(_SLEEPER), terminationGracePeriodSeconds=2),
+        pods.is_gone,
+        deleted=True,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A field of a case that a kubelet and a wasm node write differently."""
+
+    case: str
+    field: str
+    kubelet: str
+    ours: str
+
+    def __str__(self) -> str:
+        return f"{self.case}: {self.field}: {self.kubelet} | {self.ours}"
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """A row of docs/statuses.md: `*` stands for anything in its two values."""
+
+    cases: tuple[str, ...]
+    field: str
+    kubelet: str
+    ours: str
+    why: str
+
+    def covers(self, found: Difference) -> bool:
+        """Say whether it is about this difference."""
+        return (
+            (not self.cases or found.case in self.cases)
+            and self.field == found.field
+            and self.kubelet in ("*", found.kubelet)
+            and self.ours in ("*", found.ours)
+        )
+
+
+def allowed(page: str) -> list[Allowed]:
+    """Read the table of a page: pods, field, kubelet, wasm-node, why."""
+    rows = []
+    for line in page.splitlines():
+        cells = [each.strip() for each in line.strip().strip("|").split(" | ")]
+        if len(cells) == 5 and cells[1].startswith("`"):
+            cases, field, kubelet, ours, why = (each.replace("`", "") for each in cells)
+            named = () if cases == "all" else tuple(cases.split(", "))
+            rows.append(Allowed(named, field, kubelet, ours, why))
+    return rows
+
+
+def differences(
+    case: str, kubelet: Mapping[str, Any], ours: Mapping[str, Any]
+) -> Iterator[Difference]:
+    """Compare two versions of a pod, field by field."""
+    left, right = (dict(_fields("", _told(each))) for each in (kubelet, ours))
+    for field in sorted(left | right):
+        there, here = left.get(field, ABSENT), right.get(field, ABSENT)
+        if there != here:
+            yield Difference(case, field, there, here)
+
+
+def _told(pod: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the status without what says on which node it was written."""
+    text = json.dumps(pod["status"])
+    own = {pod["metadata"]["namespace"]: "<namespace>"}
+    own |= {each["image"]: "<image>" for each in _containers(pod["spec"])}
+    for word in sorted(own, key=len, reverse=True):
+        text = text.replace(word, own[word])
+    for pattern, word in _PLACES:
+        text = re.sub(pattern, word, text)
+    made: dict[str, Any] = json.loads(text)
+    return made
+
+
+def _containers(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [*spec["containers"], *spec.get("initContainers", ())]
+
+
+def _fields(path: str, value: object) -> Iterator[tuple[str, str]]:
+    """Yield every leaf with where it is, names in the place of numbers."""
+    name = path.rpartition(".")[2]
+    if name in ("containerID", "imageID") and value:
+        yield path, "<id>"
+    elif isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _fields(f"{path}.{key}" if path else key, inner)
+    elif isinstance(value, list) and value:
+        for index, inner in enumerate(value):
+            yield from _fields(f"{path}[{_name(inner, index)}]", inner)
+    else:
+        yield path, value if isinstance(value, str) else json.dumps(value)
+
+
+def _name(item: object, index: int) -> str:
+    if isinstance(item, dict):
+        return str(next((item[key] for key in _NAMED_BY if key in item), index))
+    return str(index)
