@@ -1,6 +1,8 @@
 """Who is next in a pod, where golden cases have one container each."""
 
-from wasm_node.agent.model import actions, desired, observed, parsing
+import dataclasses
+
+from wasm_node.agent.model import actions, desired, observed, parsing, probe
 from wasm_node.agent.plan import order, pods
 from wasm_node.protocol import records
 
@@ -69,6 +71,41 @@ def test_a_back_off_is_a_warning() -> None:
     )
     (look,) = pods.plan(pod, _seen(a=crashed, b=_running("b")), now=NOW)
 
-    assert isinstance(look, actions.LookAgain)
-    assert look.event is not None
-    assert (look.at, look.event.warning, look.event.container) == (NOW + 10.0, True, "a")
+    said = "Back-off restarting failed container a"
+    event = actions.Event("BackOff", said, warning=True, container="a")
+    assert look == actions.LookAgain(NOW + 10.0, event)
+
+
+def test_what_has_waited_out_its_back_off_tells_no_more_of_it() -> None:
+    """At that moment it is what else keeps it that counts (doBackOff)."""
+    pod = _pod(restartPolicy="Always")
+    how = records.ExitRecord(
+        1, records.EndedBy.ITSELF, "", "", int(1e9 * (NOW - 11)), int((NOW - 10) * 1e9)
+    )
+    failing = observed.Failing("ErrImagePull", "m", 1, NOW + 5.0)
+    crashed = observed.ObservedContainer(
+        observed.Ended(records.AttemptId("u", "a", 0), how), backoff_s=10.0, failing=failing
+    )
+
+    assert pods.plan(pod, _seen(a=crashed, b=_running("b")), now=NOW) == [
+        actions.LookAgain(NOW + 5.0, None)
+    ]
+
+
+def test_an_unhealthy_sidecar_is_called_an_init_container() -> None:
+    """In the kubelet's words (computeInitContainerActions)."""
+    check = {"livenessProbe": {"tcpSocket": {"port": 80}}}
+    pod = _pod(initContainers=[SIDECAR | check])
+    sick = dataclasses.replace(_running("side"), verdicts={probe.Kind.LIVENESS: False})
+    made = pods.plan(pod, _seen(side=sick, a=_running("a"), b=_running("b")), now=NOW)
+
+    assert [each.why for each in made if isinstance(each, actions.StopContainer)] == [
+        "Init container side failed liveness probe, will be restarted"
+    ]
+
+
+def test_nothing_waits_for_a_clock_that_has_just_begun() -> None:
+    """A host without a clock is in 1970; a new pod is begun there as well."""
+    made = pods.plan(_pod(), observed.ObservedPod(0.0), now=0.0)
+
+    assert made == [actions.PullImage("a"), actions.PullImage("b")]

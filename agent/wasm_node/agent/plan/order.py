@@ -122,6 +122,6 @@ def to_stop(
 def grace_s(pod: desired.DesiredPod, name: str, *, now: float) -> float:
     """Return how long a container has to end: a sidecar, what is left."""
     is_sidecar = any(each.name == name for each in pod.sidecars)
-    if pod.kill_at is None or pod.grace_s == 0 or not is_sidecar:
+    if pod.kill_at is None or not is_sidecar:
         return pod.grace_s
     return min(pod.grace_s, max(LEAST_GRACE_S, pod.kill_at - now))

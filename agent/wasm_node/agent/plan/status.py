@@ -74,8 +74,6 @@ def status(
         containers = last.containers(wanted, seen, containers)
         inits = last.init_containers(inits)
     why = _why_failed(wanted, seen, now) if phase == "Failed" else _NOTHING
-    over = phase in ("Succeeded", "Failed")
-    networked = bool(addresses.pod_ip) and not over
     return podstatus.PodStatus(
         phase=phase,
         conditions=_conditions(wanted, seen, inits, containers, phase, why, previous, now),
@@ -86,7 +84,7 @@ def status(
         start_time=times.rfc3339(seen.started_at),
         host_ip=addresses.host_ip,
         host_ips=_ips(addresses.host_ip),
-        pod_ip=addresses.pod_ip if networked or over else "",
+        pod_ip=addresses.pod_ip,
         pod_ips=_ips(addresses.pod_ip),
         qos_class=wanted.qos_class,
         reason=why.reason,

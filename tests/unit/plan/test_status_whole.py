@@ -1,0 +1,204 @@
+"""Whole statuses, to the word; the golden cases look at a part each."""
+
+import json
+from typing import Any
+
+import pytest
+
+from wasm_node.agent.model import desired, observed, parsing
+from wasm_node.agent.plan import status
+from wasm_node.protocol import records
+
+NOW = 1_800_000_000.0
+TIME, EARLIER, LATER = "2027-01-15T08:00:00Z", "2027-01-15T07:59:00Z", "2027-01-15T07:59:30Z"
+HOST, POD = "10.0.0.1", "10.0.0.2"
+
+
+def _pod(restart: str = "Always", **spec: Any) -> desired.DesiredPod:
+    return parsing.pod(
+        {
+            "metadata": {"name": "p", "uid": "u", "generation": 3},
+            "spec": {
+                "containers": [{"name": "main", "image": "x"}],
+                "restartPolicy": restart,
+                **spec,
+            },
+        }
+    )
+
+
+def _ended(code: int, *, ran_s: float = 20.0) -> observed.Ended:
+    began = int((NOW - 30) * 1e9)
+    record = records.ExitRecord(
+        code, records.EndedBy.ITSELF, "Error", "why", began, began + int(ran_s * 1e9)
+    )
+    return observed.Ended(records.AttemptId("u", "main", 2), record)
+
+
+RUNNING = observed.Running(records.AttemptId("u", "main", 2), 7, NOW - 30)
+
+
+def _status(
+    pod: desired.DesiredPod,
+    main: observed.ObservedContainer,
+    *,
+    addresses: status.Addresses = status.Addresses(HOST, POD),  # noqa: B008  # frozen
+    **seen: Any,
+) -> dict[str, Any]:
+    observed_pod = observed.ObservedPod(NOW - 60, {"main": main}, **seen)
+    made = status.status(pod, observed_pod, addresses, previous=(), now=NOW).to_builtins()
+    written: dict[str, Any] = json.loads(json.dumps(made))
+    return written
+
+
+def _condition(kind: str, value: str, **more: str) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "status": value,
+        "lastTransitionTime": TIME,
+        "observedGeneration": 3,
+        **more,
+    }
+
+
+def test_all_of_a_running_pod() -> None:
+    """Fields and conditions are a kubelet's: GeneratePodReadyCondition etc."""
+    main = observed.ObservedContainer(current=RUNNING, image_id="r/x@sha256:1")
+
+    assert _status(_pod(), main) == {
+        "phase": "Running",
+        "observedGeneration": 3,
+        "startTime": EARLIER,
+        "hostIP": HOST,
+        "hostIPs": [{"ip": HOST}],
+        "podIP": POD,
+        "podIPs": [{"ip": POD}],
+        "qosClass": "BestEffort",
+        "conditions": [
+            _condition("PodReadyToStartContainers", "True"),
+            _condition("Initialized", "True"),
+            _condition("Ready", "True"),
+            _condition("ContainersReady", "True"),
+            _condition("PodScheduled", "True"),
+        ],
+        "containerStatuses": [
+            {
+                "name": "main",
+                "image": "x",
+                "imageID": "r/x@sha256:1",
+                "containerID": "wasmtime://u/main/2",
+                "ready": True,
+                "started": True,
+                "restartCount": 2,
+                "state": {"running": {"startedAt": LATER}},
+                "lastState": {},
+            }
+        ],
+    }
+
+
+def test_all_of_a_failed_pod() -> None:
+    """A failure is no reason of the pod's own; addresses stay."""
+    made = _status(_pod("Never"), observed.ObservedContainer(current=_ended(3)))
+
+    assert {each: made[each] for each in ("phase", "podIP", "podIPs")} == {
+        "phase": "Failed",
+        "podIP": POD,
+        "podIPs": [{"ip": POD}],
+    }
+    assert {"reason", "message"}.isdisjoint(made)
+    assert made["containerStatuses"][0]["state"] == {
+        "terminated": {
+            "exitCode": 3,
+            "reason": "Error",
+            "message": "why",
+            "startedAt": LATER,
+            "finishedAt": "2027-01-15T07:59:50Z",
+            "containerID": "wasmtime://u/main/2",
+        }
+    }
+
+
+def test_a_deadline_is_told_once_it_is_over() -> None:
+    """Reason and message are the kubelet's (active_deadline.go)."""
+    late = _pod("Never", activeDeadlineSeconds=45)
+    during = _status(late, observed.ObservedContainer(current=RUNNING))
+    over = _status(late, observed.ObservedContainer(current=_ended(143)))
+
+    assert "Running" == during["phase"]
+    assert {"reason", "message"}.isdisjoint(during)
+    assert ("Failed", "DeadlineExceeded") == (over["phase"], over["reason"])
+    assert "Pod was active on the node longer than the specified deadline" == over["message"]
+
+
+def test_what_ended_in_time_is_not_late() -> None:
+    """To the second: what ends at its deadline has not been in time."""
+    seconds = [(9.0, ""), (10.0, "DeadlineExceeded")]  # it began 30 s after the pod
+    pod = _pod("Never", activeDeadlineSeconds=40)
+    ended = [observed.ObservedContainer(current=_ended(3, ran_s=ran_s)) for ran_s, _ in seconds]
+
+    assert [_status(pod, each).get("reason", "") for each in ended] == [why for _, why in seconds]
+
+
+def test_a_rejected_pod_says_no_more() -> None:
+    """As rejectPod of kubelet.go: phase, reason, message."""
+    made = _status(
+        _pod(), observed.ObservedContainer(), rejected=observed.Rejected("OutOfcpu", "no room")
+    )
+
+    assert made == {
+        "phase": "Failed",
+        "conditions": [],
+        "containerStatuses": [],
+        "observedGeneration": 3,
+        "qosClass": "BestEffort",
+        "reason": "OutOfcpu",
+        "message": "no room",
+    }
+
+
+def test_no_address_is_none() -> None:
+    """Before they are known, fields of addresses are absent."""
+    made = _status(
+        _pod(),
+        observed.ObservedContainer(current=RUNNING),
+        addresses=status.Addresses("", ""),
+    )
+
+    assert {"hostIP", "hostIPs", "podIP", "podIPs"}.isdisjoint(made)
+
+
+def test_refusals_are_told() -> None:
+    """All of them, with their fields."""
+    pod = _pod(hostNetwork=True, hostPID=True)
+    made = _status(pod, observed.ObservedContainer())["containerStatuses"][0]["state"]["waiting"]
+
+    assert made["reason"] == "UnsupportedPodSpec"
+    assert [each.partition(":")[0] for each in made["message"].split("; ")] == [
+        "spec.hostNetwork",
+        "spec.hostPID",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("backoff_s", "said"),
+    [(10.0, "10s"), (60.0, "1m0s"), (80.0, "1m20s"), (300.0, "5m0s")],
+)
+def test_a_back_off_in_words(backoff_s: float, said: str) -> None:
+    """Durations are written as Go does it."""
+    main = observed.ObservedContainer(current=_ended(3, ran_s=29.0), backoff_s=backoff_s)
+    waiting = _status(_pod(), main)["containerStatuses"][0]["state"]["waiting"]
+
+    assert waiting["reason"] == "CrashLoopBackOff"
+    assert waiting["message"].startswith(f"back-off {said} restarting failed container")
+
+
+@pytest.mark.parametrize(
+    ("inits", "reason"),
+    [([], "ContainerCreating"), ([{"name": "i", "image": "x"}], "PodInitializing")],
+)
+def test_what_a_new_pod_waits_for(inits: list[dict[str, str]], reason: str) -> None:
+    """The default state of convertToAPIContainerStatuses."""
+    made = _status(_pod(initContainers=inits), observed.ObservedContainer())
+
+    assert made["containerStatuses"][0]["state"] == {"waiting": {"reason": reason}}
