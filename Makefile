@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help venv engine engine-check demo test test-all chaos e2e-kind lint format cluster-up cluster-down bench mutants docs manifests image sbom lock wheel release-check clean
+.PHONY: help venv engine engine-check demo test test-all chaos e2e-kind lint format cluster-up cluster-down bench bench-thousands mutants docs manifests image sbom lock wheel release-check clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -74,6 +74,9 @@ bench: engine  ## side by side with kwok and wasmtime serve; writes docs/benchma
 
 bench-install: venv  ## helm install to Ready, and what idling costs, on two hosts
 	$(BIN)/python -m e2e.bench.install
+
+bench-thousands: engine  ## thousands of idle HTTP pods on one node: what each costs
+	$(BIN)/python -m e2e.bench.thousands
 
 LOCKS ?= .
 lock: venv  ## resolve requirements.lock and, out of it, requirements-image.lock anew
