@@ -107,6 +107,13 @@ def test_all_of_a_failed_pod() -> None:
         "podIPs": [{"ip": POD}],
     }
     assert {"reason", "message"}.isdisjoint(made)
+    assert made["conditions"] == [
+        _condition("PodReadyToStartContainers", "False"),
+        _condition("Initialized", "True"),
+        _condition("Ready", "False", reason="PodFailed"),
+        _condition("ContainersReady", "False", reason="PodFailed"),
+        _condition("PodScheduled", "True"),
+    ]
     assert made["containerStatuses"][0]["state"] == {
         "terminated": {
             "exitCode": 3,
@@ -138,6 +145,41 @@ def test_what_ended_in_time_is_not_late() -> None:
     ended = [observed.ObservedContainer(current=_ended(3, ran_s=ran_s)) for ran_s, _ in seconds]
 
     assert [_status(pod, each).get("reason", "") for each in ended] == [why for _, why in seconds]
+
+
+def test_all_have_to_end_in_time() -> None:
+    """One that ended before the deadline does not excuse another."""
+    pod = _pod(
+        "Never",
+        activeDeadlineSeconds=45,
+        containers=[{"name": "main", "image": "x"}, {"name": "slow", "image": "x"}],
+    )
+    seen = observed.ObservedPod(
+        NOW - 60,
+        {
+            "main": observed.ObservedContainer(current=_ended(0, ran_s=5.0)),
+            "slow": observed.ObservedContainer(current=_ended(0, ran_s=20.0)),
+        },
+    )
+    made = status.status(pod, seen, status.Addresses(HOST, POD), previous=(), now=NOW)
+
+    assert (made.phase, made.reason) == ("Failed", "DeadlineExceeded")
+
+
+def test_a_deadline_has_come_at_its_second() -> None:
+    """Not only after it (pastActiveDeadline)."""
+    crashed = observed.ObservedContainer(current=_ended(3), backoff_s=60.0)
+    made = [_status(_pod(activeDeadlineSeconds=each), crashed) for each in (60, 61)]
+
+    assert [each["phase"] for each in made] == ["Failed", "Running"]
+
+
+def test_a_back_off_is_over_at_its_second() -> None:
+    """From then on the ending is what there is to say."""
+    crashed = [observed.ObservedContainer(current=_ended(3), backoff_s=x) for x in (10.0, 11.0)]
+    made = [_status(_pod(), each)["containerStatuses"][0]["state"] for each in crashed]
+
+    assert [list(each) for each in made] == [["terminated"], ["waiting"]]
 
 
 def test_a_rejected_pod_says_no_more() -> None:
