@@ -193,10 +193,15 @@ CASES = (
         _pod(
             "Never",
             _container(_SLEEPER),
-            activeDeadlineSeconds=4,
+            activeDeadlineSeconds=8,
             terminationGracePeriodSeconds=2,
         ),
         _both(pods.is_over, _ended("main")),
+    ),
+    Case(
+        "deadline-before-start",
+        _pod("Always", _container(image="127.0.0.1:1/missing:v1"), activeDeadlineSeconds=3),
+        pods.is_over,
     ),
     Case(
         "one-ended",

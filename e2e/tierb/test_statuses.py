@@ -39,8 +39,12 @@ def found(
             (stack.enter_context(bed.namespace()), image.reference, node)
             for image, node in ((linux, hosts.hosts[0].name), (ours, release.nodes[0]))
         ]
+        first, *others = statuses.CASES
         for namespace, image, node in sides:
-            namespace.apply(*(_bound(each, image, node) for each in statuses.CASES))
+            namespace.apply(_bound(first, image, node))
+        for namespace, image, node in sides:  # the image is there and compiled by then
+            _settled(namespace, first)
+            namespace.apply(*(_bound(each, image, node) for each in others))
         yield {
             each.name: list(
                 statuses.differences(
