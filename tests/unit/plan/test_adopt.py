@@ -44,6 +44,14 @@ def test_a_late_end_of_the_attempt_before_becomes_last() -> None:
     assert (_running(1), _ended(0)) == (after.current, after.last)
 
 
+def test_news_of_older_attempts_changes_nothing() -> None:
+    """Only the ending just before the newest attempt is `lastState`."""
+    before = observed.ObservedContainer(current=_running(2), last=_ended(1))
+
+    assert before == adopt.apply(before, _ended(0))
+    assert before == adopt.apply(before, _running(1))
+
+
 def test_a_list_without_a_running_attempt_ends_it_as_unknown() -> None:
     """
     What ran and is not on a full list has ended, nobody knows how.

@@ -102,7 +102,7 @@ def test_pods_follow_from_memory_and_tasks() -> None:
 @pytest.mark.parametrize(
     ("server", "expected"),
     [(("1", "37"), "v1.37.0"), (("1", "34+"), "v1.34.0"), (("1", "40"), "v1.37.0"),
-     (("", ""), "v1.37.0")],
+     (("", ""), "v1.37.0"), (("1", "34?"), "v1.37.0")],
 )  # fmt: skip
 def test_it_is_never_newer_than_the_api_server(server: tuple[str, str], expected: str) -> None:
     """Kubernetes' skew policy forbids a node newer than its API server."""
