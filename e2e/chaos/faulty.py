@@ -46,7 +46,7 @@ def lost_exit() -> None:
 def orphan() -> None:
     """Say of what is to be stopped that it has, and leave it alone."""
 
-    def say(self: Any, each: records.AttemptId, grace_s: float) -> None:
+    def say(self: Any, each: records.AttemptId, grace_s: float, **_: bool) -> None:
         attempt = self._known.get(each)
         if attempt is not None and attempt.exit is None:
             self._over(attempt, endings.stopped_before_start(time.time_ns()))
