@@ -105,10 +105,11 @@ async def test_large_bodies(runtime: Runtime) -> None:
     assert [task.result() for task in tasks] == sent
 
 
-async def test_it_goes_on_after_its_answer(runtime: Runtime) -> None:
+@pytest.mark.parametrize(("path", "answer"), [("/beside", "soon\n"), ("/nothing", "")])
+async def test_it_goes_on_after_its_answer(runtime: Runtime, path: str, answer: str) -> None:
     """Its instance lasts until the task ends, and what it prints is logged."""
     async with _service(runtime) as (worker, client):
-        assert await _text(client, worker.url("/beside")) == "soon\n"
+        assert await _text(client, worker.url(path)) == answer
         running.until(lambda: worker.log() == ["stdout done"], "it has printed")
 
 

@@ -163,7 +163,9 @@ impl Body for Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if !self.ended && self.left_bytes != Some(0) && !self.body.is_end_stream() {
+        let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&self.status);
+        let whole = bodiless || self.left_bytes == Some(0) || self.body.is_end_stream();
+        if !self.ended && !whole {
             self.exchange.end_guest(); // nobody reads it
         }
         self.stats.answered(self.status.as_u16(), self.exchange.began.elapsed());

@@ -15,6 +15,7 @@
 //   /host             the authority that was asked for
 //   /sleep            answers after two seconds
 //   /beside           answers, and prints "done\n" 100 ms after that
+//   /nothing          the same with status 204
 //   /trap /loop /grow ends badly, never, and with no memory
 //   /late             answers, and traps after that
 //   /cut              traps in the middle of the body
@@ -312,6 +313,10 @@ static void respond(i32 request, const char *path, i32 size, const char *rest, i
     answer("printed\n");
   } else if (is(path, size, "/beside")) {
     answer("soon\n");
+    print("", "done\n");
+  } else if (is(path, size, "/nothing")) {
+    begin(204, 0, 0);
+    end(nothing);
     print("", "done\n");
   } else if (is(path, size, "/grow")) {
     while (__builtin_wasm_memory_grow(0, 16) != (__SIZE_TYPE__)-1) continue;
