@@ -156,6 +156,8 @@ def _candidate(
             [_candidate("unknown", 0, priority=9, disk=None), _candidate("b", 0, disk=9)],
         ),
         (Signal.INODES, [_candidate("many", 0, disk=99), _candidate("few", 0, disk=9)]),
+        # nobody can ask for inodes: with one, a pod is above its request
+        (Signal.INODES, [_candidate("one", 0, priority=9, disk=1), _candidate("none", 0)]),
     ],
 )
 def test_order(signal: Signal, pods: list[evictions.Candidate]) -> None:
