@@ -264,26 +264,32 @@ def _alive(found: Recording, story: _Story) -> Iterator[Finding]:
 
 def _workloads(found: Recording, story: _Story) -> Iterator[Finding]:
     """Each has as many running and completed pods as it wants."""
-    pods: dict[str, list[Version]] = collections.defaultdict(list)
+    pods: dict[str, list[list[Version]]] = collections.defaultdict(list)
     for versions in story.values():
-        pods[versions[-1].workload].append(versions[-1])
+        pods[versions[-1].workload].append(versions)
     alive = {(each.uid, each.container) for each in found.runs if each.ended is None}
     for workload, wanted in found.wanted.items():
-        run = sum(1 for each in pods[workload] if _runs(each, alive))
+        mine = pods[workload]
+        run = sum(1 for each in mine if _runs(each[-1], alive))
         if run != wanted.running:
             kind = LOST if run < wanted.running else TWICE
-            shown = [f"{each.name} {each.phase}" for each in pods[workload] if not each.gone]
+            shown = [f"{x[-1].name} {x[-1].phase}" for x in mine if not x[-1].gone]
             yield Finding(kind, workload, f"{run} of {wanted.running} pods run: {shown}")
-        if wanted.completions is None:
-            continue
-        done = sum(1 for each in pods[workload] if each.phase == "Succeeded")
-        if done != wanted.completions or wanted.reported != wanted.completions:
-            kind = TWICE if done > wanted.completions else LOST
-            text = (
-                f"{done} pods succeeded and {wanted.reported} are counted,"
-                f" of {wanted.completions} completions"
-            )
-            yield Finding(kind, workload, text)
+        if wanted.completions is not None:
+            done = [each for each in mine if any(x.phase == "Succeeded" for x in each)]
+            # NB: a user who deletes a pod that then completes has one more.
+            least = sum(1 for each in done if not _was_deleted_before_it_was_done(each))
+            if not least <= wanted.completions <= len(done):
+                kind = TWICE if least > wanted.completions else LOST
+                text = f"{len(done)} pods succeeded, of {wanted.completions} completions"
+                yield Finding(kind, workload, text)
+            if wanted.reported != wanted.completions:
+                text = f"its Job counts {wanted.reported} of {wanted.completions} completions"
+                yield Finding(LOST, workload, text)
+
+
+def _was_deleted_before_it_was_done(versions: Sequence[Version]) -> bool:
+    return next(each for each in versions if each.phase == "Succeeded").deleting
 
 
 def _runs(pod: Version, alive: set[_Key]) -> bool:

@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_CLOSING_S = 0.3
+"""Transports that were told to close do it in a later turn of the loop."""
+
 
 class Background:
     """A running loop; `call` has it do something and waits for that."""
@@ -41,3 +44,4 @@ async def _cancel_all() -> None:
         each.cancel()
     if others:
         await asyncio.wait(others)
+    await asyncio.sleep(_CLOSING_S)

@@ -55,7 +55,7 @@ class Ledger:
         return server
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), contextlib.closing(writer):
             line = (await reader.readline()).decode()
             process = machine.peer(self.port, writer.get_extra_info("peername")[1])
             if line.startswith("GET "):
@@ -64,7 +64,6 @@ class Ledger:
                 await writer.drain()
             elif line:
                 await self._ran(line, process, reader, writer)
-        writer.close()
 
     async def _ran(
         self,

@@ -131,6 +131,15 @@ _KILL = Kill(0.0, _process(1))
         ),
         pytest.param(
             _recording(
+                (_over(1, 0), _over(2, 0, uid="v")),
+                _DONE,
+                dataclasses.replace(_DONE, uid="v", deleting=True),
+                wanted={"w": Wanted(completions=1, reported=1)},
+            ),
+            id="a pod of it was deleted and completed",
+        ),
+        pytest.param(
+            _recording(
                 (_over(1, container="side"),),
                 _version(None, containers={"side": _container(0, 143)}, sidecars={"side"}),
             ),
@@ -279,8 +288,19 @@ def _left(**fields: Any) -> Recording:
         pytest.param(
             _recording((_over(1, 0),), _DONE, wanted={"w": Wanted(completions=1, reported=0)}),
             audit.LOST,
-            "0 are counted",
+            "counts 0 of 1",
             id="a completion is not counted",
+        ),
+        pytest.param(
+            _recording(
+                (_over(1, 0), _over(2, 0, uid="v")),
+                _DONE,
+                dataclasses.replace(_DONE, uid="v"),
+                wanted={"w": Wanted(completions=1, reported=1)},
+            ),
+            audit.TWICE,
+            "2 pods succeeded",
+            id="one completion too many",
         ),
         pytest.param(
             _left(workers=frozenset({_process(1), _process(9)})),
