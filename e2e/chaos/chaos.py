@@ -105,7 +105,8 @@ class ChaosRun:
     def timeline(self, findings: Iterable[audit.Finding]) -> str:
         """Tell what was done when, and all that is known of what is wrong."""
         found = self.collect()
-        of = {each.of.rpartition("/")[0] for each in findings}
+        said = {name for each in findings for name in (each.of, each.of.rpartition("/")[0])}
+        of = {x.name for x in found.versions if said & {x.name, x.workload, f"pod {x.uid}"}}
         events = [*self._told]
         for run in found.runs:
             if run.pod in of:
