@@ -71,7 +71,7 @@ def test_a_back_off_is_a_warning() -> None:
     )
     (look,) = pods.plan(pod, _seen(a=crashed, b=_running("b")), now=NOW)
 
-    said = "Back-off restarting failed container a"
+    said = "Back-off restarting failed container a in pod p_default(u)"
     event = actions.Event("BackOff", said, warning=True, container="a")
     assert look == actions.LookAgain(NOW + 10.0, event)
 

@@ -231,8 +231,10 @@ def test_a_back_off_in_words(backoff_s: float, said: str) -> None:
     main = observed.ObservedContainer(current=_ended(3, ran_s=29.0), backoff_s=backoff_s)
     waiting = _status(_pod(), main)["containerStatuses"][0]["state"]["waiting"]
 
-    assert waiting["reason"] == "CrashLoopBackOff"
-    assert waiting["message"].startswith(f"back-off {said} restarting failed container")
+    assert waiting == {
+        "reason": "CrashLoopBackOff",
+        "message": f"back-off {said} restarting failed container=main pod=p_default(u)",
+    }
 
 
 @pytest.mark.parametrize(

@@ -38,3 +38,8 @@ class PodRef:
     def __str__(self) -> str:
         """Return `namespace/name`, as kubectl users write it."""
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def whole(self) -> str:
+        """`name_namespace(uid)`, as a kubelet writes it (format.Pod)."""
+        return f"{self.name}_{self.namespace}({self.uid})"

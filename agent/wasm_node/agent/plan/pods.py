@@ -94,7 +94,7 @@ def _keep_up(
         else:
             yield from _keep_healthy(pod, wanted, container, container.current)
     elif start := restarts.next_start(wanted, container, most_backoff_s):
-        yield from _bring_up(wanted, container, start, now)
+        yield from _bring_up(pod, wanted, container, start, now)
 
 
 def _is_replaced(
@@ -150,6 +150,7 @@ def _keep_healthy(
 
 
 def _bring_up(
+    pod: desired.DesiredPod,
     wanted: desired.DesiredContainer,
     container: observed.ObservedContainer,
     start: restarts.Start,
@@ -159,15 +160,15 @@ def _bring_up(
     if images.is_stale(wanted, container):
         yield actions.DropImage(wanted.name)  # the next plan fetches what is wanted now
     elif due > now:
-        yield actions.LookAgain(due, _back_off(wanted) if start.at > now else None)
+        yield actions.LookAgain(due, _back_off(pod, wanted) if start.at > now else None)
     elif container.image is None:
         yield actions.PullImage(wanted.name)  # the next plan starts it, once the image is here
     else:
         yield actions.StartContainer(wanted.name, start.attempt, start.backoff_s)
 
 
-def _back_off(wanted: desired.DesiredContainer) -> actions.Event:
-    said = f"Back-off restarting failed container {wanted.name}"
+def _back_off(pod: desired.DesiredPod, wanted: desired.DesiredContainer) -> actions.Event:
+    said = f"Back-off restarting failed container {wanted.name} in pod {pod.ref.whole}"
     return actions.Event("BackOff", said, warning=True, container=wanted.name)
 
 

@@ -245,8 +245,9 @@ def _waiting(
     if seen.failing is not None:
         return podstatus.Waiting(seen.failing.reason, seen.failing.message)
     if isinstance(seen.current, observed.Ended):
-        wait = f"back-off {_duration(seen.backoff_s)} restarting failed container"
-        return podstatus.Waiting("CrashLoopBackOff", wait)
+        wait = f"back-off {_duration(seen.backoff_s)} restarting failed"
+        what = f"container={container.name} pod={wanted.ref.whole}"
+        return podstatus.Waiting("CrashLoopBackOff", f"{wait} {what}")
     return podstatus.Waiting("PodInitializing" if wanted.init_containers else "ContainerCreating")
 
 
