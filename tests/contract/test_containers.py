@@ -1,6 +1,7 @@
 """What every Containers promises: the fake and the real runtime's client."""
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -9,7 +10,7 @@ from tests.component.runtime import running
 from tests.fakes.containers import FakeContainers
 from tests.wasm import guests
 from wasm_node.agent import errors, interfaces
-from wasm_node.agent.model import ids, observed
+from wasm_node.agent.model import ids, image, observed
 from wasm_node.protocol import records
 from wasm_node.protocol.records import EndedBy
 
@@ -32,7 +33,35 @@ def made(request: pytest.FixtureRequest, runtime: running.RunningRuntime) -> Mad
     fake = FakeContainers()
     bad = running.digest(guests.path("missing"))
     fake.cannot_prepare[bad] = errors.BadInput("imports env.nope", reason="MissingImport")
+    fake.executes = _like_the_guests
     return fake, runtime.spec
+
+
+async def _like_the_guests(
+    program: image.Program, _export: str, streams: interfaces.Streams
+) -> int:
+    match program.argv:
+        case ("exit", code):
+            return int(code)
+        case ("echo", text):
+            os.write(streams.stdout, f"{text}\n".encode())
+            return 0
+        case _:
+            os.write(streams.stdout, b"n 0")
+            return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """Return the ends of a pipe: where to read, where to write."""
+    ends = os.pipe()
+    yield ends
+    for each in ends:
+        os.close(each)
+
+
+def _streams(pipe: tuple[int, int]) -> interfaces.Streams:
+    return interfaces.Streams(pipe[0], pipe[1], pipe[1])
 
 
 async def _end_of(containers: interfaces.Containers, attempt: records.AttemptId) -> observed.Ended:
@@ -116,6 +145,71 @@ async def test_what_runs_is_not_forgotten(made: Made) -> None:
 
     assert "memory" not in {each.id.pod_uid for each in await _list_of(containers)}
     await containers.forget(ids.pod_uid("memory"))
+
+
+async def test_a_program_runs_beside_an_attempt(made: Made, pipe: tuple[int, int]) -> None:
+    """It writes where it is told to, its code comes back; the streams stay."""
+    containers, spec = made
+    wanted = spec("sleep", pod="beside")
+    await containers.start(wanted)
+    async with asyncio.timeout(WITHIN_S):
+        said = await containers.execute(
+            wanted.id, running.command("echo", "hello"), export="", streams=_streams(pipe)
+        )
+        failed = await containers.execute(
+            wanted.id, running.command("exit", "7"), export="", streams=_streams(pipe)
+        )
+
+    assert [(0, "Completed"), (7, "Error")] == [(x.code, x.reason) for x in (said, failed)]
+    assert {EndedBy.ITSELF} == {said.ended_by, failed.ended_by}
+    assert os.read(pipe[0], 100) == b"hello\n"
+
+
+async def test_beside_nothing_nothing_runs(made: Made, pipe: tuple[int, int]) -> None:
+    """An attempt that never ran, or has ended, is not found."""
+    containers, spec = made
+    wanted = spec("sleep", pod="alone")
+    program = running.command("exit", "0")
+    with pytest.raises(errors.NotFound) as never:
+        await containers.execute(wanted.id, program, export="", streams=_streams(pipe))
+    await containers.start(wanted)
+    await containers.stop(wanted.id, grace_s=0.0)
+    await _end_of(containers, wanted.id)
+    with pytest.raises(errors.NotFound) as ended:
+        await containers.execute(wanted.id, program, export="", streams=_streams(pipe))
+
+    assert {"NotRunning"} == {never.value.reason, ended.value.reason}
+
+
+async def test_what_cannot_run_beside_is_bad_input(made: Made, pipe: tuple[int, int]) -> None:
+    """A program that lacks an import is refused as it would be at a start."""
+    containers, spec = made
+    wanted = spec("sleep", pod="unfit")
+    await containers.start(wanted)
+    with pytest.raises(errors.BadInput, match=r"env\.nope") as refused:
+        await containers.execute(
+            wanted.id, running.command("missing"), export="", streams=_streams(pipe)
+        )
+
+    assert refused.value.reason == "MissingImport"
+
+
+async def test_what_runs_beside_ends_with_its_attempt(made: Made, pipe: tuple[int, int]) -> None:
+    """A stop of the attempt kills what runs beside it: 137, by the stop."""
+    containers, spec = made
+    wanted = spec("sleep", pod="together")
+    await containers.start(wanted)
+    async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as group:
+        beside = group.create_task(
+            containers.execute(
+                wanted.id, running.command("partial"), export="", streams=_streams(pipe)
+            )
+        )
+        await asyncio.to_thread(os.read, pipe[0], 1)
+        await containers.stop(wanted.id, grace_s=0.0)
+        await _end_of(containers, wanted.id)
+
+    assert (137, EndedBy.STOP) == (beside.result().code, beside.result().ended_by)
 
 
 async def test_what_cannot_run_is_bad_input(made: Made) -> None:

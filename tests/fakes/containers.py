@@ -1,15 +1,25 @@
 """A Containers that runs nothing and ends what it is told to."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, TypeAlias
 
 from tests.fakes import hosts
-from wasm_node.agent import errors
+from wasm_node.agent import errors, interfaces
 from wasm_node.agent.model import ids, image, observed
 from wasm_node.protocol import messages, records
 from wasm_node.protocol.records import EndedBy
 
 _GONE = "cannot reach the runtime: away"
+
+
+Behaviour: TypeAlias = Callable[[image.Program, str, interfaces.Streams], Coroutine[Any, Any, int]]
+"""What a program does with its export and streams, until its exit code."""
+
+
+async def succeeds(_program: image.Program, _export: str, _streams: interfaces.Streams) -> int:
+    """End at once, with 0."""
+    return 0
 
 
 class FakeContainers:
@@ -23,6 +33,9 @@ class FakeContainers:
         prepared: digests, in order.
         stops: attempt and grace of every stop, in order.
         forgotten: pods, in order.
+        executes: what programs beside an attempt do; may be replaced.
+        executed: attempt, argv and export of each of them, in order.
+        killed: attempts of those that had to be ended, in order.
     """
 
     def __init__(self) -> None:
@@ -32,6 +45,10 @@ class FakeContainers:
         self.prepared: list[str] = []
         self.stops: list[tuple[records.AttemptId, float]] = []
         self.forgotten: list[ids.PodUid] = []
+        self.executes: Behaviour = succeeds
+        self.executed: list[tuple[records.AttemptId, tuple[str, ...], str]] = []
+        self.killed: list[records.AttemptId] = []
+        self._beside: dict[records.AttemptId, set[asyncio.Task[int]]] = {}
         self._now = 1_000_000_000_000_000_000
         self._running: dict[records.AttemptId, observed.Running] = {}
         self._all: dict[records.AttemptId, observed.Fact] = {}
@@ -63,6 +80,39 @@ class FakeContainers:
         self.stops.append((attempt, grace_s))
         if isinstance(self._all.get(attempt), observed.Running):
             self.end(attempt, 143, EndedBy.STOP, "Error")
+
+    async def execute(
+        self,
+        attempt: records.AttemptId,
+        program: image.Program,
+        *,
+        export: str,
+        streams: interfaces.Streams,
+    ) -> records.ExitRecord:
+        """Do what `executes` does, unless something ends it before."""
+        self._here()
+        if not isinstance(self._all.get(attempt), observed.Running):
+            text = f"cannot run {program.argv[0]} beside {attempt}: it does not run"
+            raise errors.NotFound(text, reason="NotRunning")
+        if program.digest in self.cannot_prepare:
+            raise self.cannot_prepare[program.digest]
+        self.executed.append((attempt, program.argv, export))
+        started = self._tick()
+        beside = self._beside.setdefault(attempt, set())
+        try:
+            async with asyncio.TaskGroup() as group:
+                running = group.create_task(self.executes(program, export, streams))
+                beside.add(running)
+        finally:
+            beside.discard(running)
+            if running.cancelled():
+                self.killed.append(attempt)
+        if running.cancelled():
+            why = "its container has ended"
+            return records.ExitRecord(137, EndedBy.STOP, "Error", why, started, self._tick())
+        code = running.result()
+        reason = "Error" if code else "Completed"
+        return records.ExitRecord(code, EndedBy.ITSELF, reason, "", started, self._tick())
 
     async def forget(self, pod: ids.PodUid) -> None:
         """Drop what has ended."""
@@ -101,6 +151,8 @@ class FakeContainers:
         why = reason or ("Error" if code else "Completed")
         record = records.ExitRecord(code, ended_by, why, message, started, self._tick())
         self._tell(observed.Ended(attempt, record))
+        for each in self._beside.pop(attempt, ()):
+            each.cancel()
 
     def disconnect(self) -> None:
         """Have every reader of facts learn that the runtime has gone."""

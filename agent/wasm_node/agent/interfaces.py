@@ -6,6 +6,7 @@ ones and hands them over, tests hand over fakes. Each interface has one
 contract suite in tests/contract, which the fake and the real thing both pass.
 """
 
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,6 +67,19 @@ class Puller(Protocol):
         """
 
 
+@dataclasses.dataclass(frozen=True)
+class Streams:
+    """
+    Descriptors of ours for a program; in blocking mode, as for any process.
+
+    They may be files, pipes, sockets, terminals, /dev/null.
+    """
+
+    stdin: int
+    stdout: int
+    stderr: int
+
+
 class Containers(Protocol):
     """The agent's end of the runtime socket."""
 
@@ -95,6 +109,28 @@ class Containers(Protocol):
 
         Asking again may only shorten the grace. An attempt that has ended, or
         was never started, is no error.
+        """
+
+    async def execute(
+        self,
+        attempt: records.AttemptId,
+        program: image.Program,
+        *,
+        export: str,
+        streams: Streams,
+    ) -> records.ExitRecord:
+        """
+        Run a program beside a running attempt, in its sandbox, until it ends.
+
+        With an `export` that function is called instead of its start: without
+        parameters, and what it returns is the exit code. `streams` stay open
+        here. It ends with its attempt: 137, by `STOP`. Cancelled, it kills
+        the run.
+
+        Raises:
+            NotFound: `NotRunning`, the attempt does not run (any more).
+            BadInput: this program can never run there.
+            Retryable: the runtime is away or out of room.
         """
 
     async def forget(self, pod: ids.PodUid) -> None:

@@ -240,6 +240,7 @@ class _Containers:
         self._measured = measured
         self.prepare = inner.prepare
         self.stop = inner.stop
+        self.execute = inner.execute
         self.forget = inner.forget
         self.room = inner.room
         self.facts = inner.facts

@@ -10,13 +10,17 @@ the fact that a start brings about always comes before that start's reply.
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self, TypeAlias, get_args
+from typing import Any, ClassVar, Self, TypeAlias, get_args, get_origin
 
 from wasm_node.protocol import layout, records
 
 VERSION = 1
 PAGE = 500
 """Facts in one reply to List, at most."""
+NOT_RUNNING = "NotRunning"
+"""Why an Exec is refused whose attempt does not run (yet, or any more)."""
+STREAMS = 3
+"""Descriptors that come with an Exec: stdin, stdout, stderr."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +81,32 @@ class Subscribe:
 
 
 @dataclasses.dataclass(frozen=True)
+class Exec:
+    """
+    Run a program beside a running attempt, in its sandbox, until it ends.
+
+    The one request of its connection but for Hello. With its first byte come
+    STREAMS descriptors (SCM_RIGHTS), which are the program's streams. What it
+    may see and take is the attempt's, by its spec.json. The reply comes when
+    it has ended; whoever hangs up before that has it killed.
+
+    Attributes:
+        id: of the running attempt.
+        module_path: the program's file on this host; absolute.
+        module_digest: `sha256:...` of its bytes.
+        argv: what the program sees, argv[0] included.
+        export: the exported function to call; empty is the program's start.
+    """
+
+    verb: ClassVar[str] = "exec"
+    id: records.AttemptId
+    module_path: str
+    module_digest: str
+    argv: tuple[str, ...]
+    export: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Usage:
     """Say how much is left of what pods share."""
 
@@ -110,14 +140,15 @@ class Release:
 OfResources: TypeAlias = Usage | Shares | Disk | Release
 """Of what pods share, and what each of them has of it."""
 
-Request: TypeAlias = Hello | Prepare | Start | Stop | List | Forget | Subscribe | OfResources
+Request: TypeAlias = Hello | Prepare | Start | Stop | List | Forget | Subscribe | Exec | OfResources
 _REQUESTS: Mapping[str, type[Request]] = {each.verb: each for each in get_args(Request)}
 
 
 Result: TypeAlias = Mapping[str, Any]
 """
-What a reply holds: `facts`, `fact`, `room`, or `kind` (of Prepare); `memory`
-and `tasks` (of Usage, a Level each), `shares` (of Shares), `disk` (of Disk).
+What a reply holds: `facts`, `fact`, `room`, `kind` (of Prepare) or `exit` (of
+Exec); `memory` and `tasks` (of Usage, a Level each), `shares` (of Shares),
+`disk` (of Disk).
 """
 
 SERVERS = frozenset({"proxy", "service"})
@@ -300,6 +331,8 @@ def parse_request(raw: Mapping[str, Any]) -> tuple[int, Request]:
             fields["id"] = layout.checked(records.AttemptId(**fields["id"]))
         if "pod_uid" in fields:
             layout.check_pod_uid(fields["pod_uid"])
+        if "argv" in fields:
+            fields["argv"] = _words(fields["argv"])
         parsed = _REQUESTS[verb](**fields)
     except (KeyError, TypeError) as error:
         raise ValueError(f"cannot read request: {error!r}") from error
@@ -307,10 +340,17 @@ def parse_request(raw: Mapping[str, Any]) -> tuple[int, Request]:
     return seq, parsed
 
 
+def _words(raw: object) -> tuple[str, ...]:
+    if not isinstance(raw, list) or not all(isinstance(each, str) for each in raw):
+        raise ValueError(f"cannot read request: argv is {raw!r}, and no list of texts")
+    return tuple(raw)
+
+
 def _check_types(parsed: Request) -> None:
     for field in dataclasses.fields(parsed):
         value = getattr(parsed, field.name)
-        wanted = (int, float) if field.type is float else field.type
+        kind = get_origin(field.type) or field.type
+        wanted = (int, float) if kind is float else kind
         if not isinstance(value, wanted) or isinstance(value, bool):  # type: ignore[arg-type]
             raise ValueError(f"cannot read request: {parsed.verb}'s {field.name} is {value!r}")
 

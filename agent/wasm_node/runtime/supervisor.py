@@ -234,6 +234,8 @@ class _Supervisor:
                 client.send(self._forget(seq, request.pod_uid))
             case messages.Usage() | messages.Shares() | messages.Disk() | messages.Release():
                 self._resources.answer(client, seq, request)
+            case messages.Exec():
+                client.send(messages.refused(seq, _refusal("BadRequest", "cannot do that yet")))
             case never:
                 assert_never(never)
 

@@ -193,6 +193,12 @@ def program(path: Path) -> image.Program:
     return image.Program(path, ids.Digest(digest(path)), image.Kind.MODULE, ("guest",))
 
 
+def command(guest: str, *args: str) -> image.Program:
+    """Return a guest of tests.wasm by its name, as one would type it."""
+    path = guests.path(guest)
+    return image.Program(path, ids.Digest(digest(path)), image.Kind.MODULE, (guest, *args))
+
+
 def digest(path: Path) -> str:
     """Return the digest of a file."""
     return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"

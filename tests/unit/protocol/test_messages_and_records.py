@@ -37,7 +37,10 @@ REQUESTS: list[messages.Request] = [
     messages.Shares(""),
     messages.Disk("1b4e28ba-2fa1-11d2"),
     messages.Release("1b4e28ba-2fa1-11d2"),
+    messages.Exec(ID, "/images/check.wasm", "sha256:00", ("check", "-v"), ""),
+    messages.Exec(ID, "/images/web.wasm", "sha256:00", (), "health"),
 ]
+_EXEC = dataclasses.asdict(messages.Exec(ID, "/images/check.wasm", "sha256:00", ("check",), ""))
 
 
 @pytest.mark.parametrize("wanted", REQUESTS, ids=repr)
@@ -63,6 +66,9 @@ def test_requests_come_through(wanted: messages.Request) -> None:
         {"seq": 1, "verb": "release", "pod_uid": "../x"},
         {"seq": 1, "verb": "disk", "pod_uid": ".."},
         {"seq": 1, "verb": "shares"},
+        {"seq": 1, "verb": "exec", **_EXEC, "argv": "check"},
+        {"seq": 1, "verb": "exec", **_EXEC, "argv": ["check", 1]},
+        {"seq": 1, "verb": "exec", **_EXEC, "export": None},
     ],
 )
 def test_bad_requests_are_value_errors(raw: dict[str, object]) -> None:

@@ -13,7 +13,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from wasm_node.agent import errors, statedir
+from wasm_node.agent import errors, interfaces, statedir
 from wasm_node.agent.asynckit import backoff
 from wasm_node.agent.containers import connection
 from wasm_node.agent.model import ids, image, observed
@@ -59,6 +59,22 @@ class RuntimeContainers:
     async def stop(self, attempt: records.AttemptId, *, grace_s: float) -> None:
         """Have the attempt end."""
         await self._ask(messages.Stop(attempt, grace_s), within_s=_ANSWER_S)
+
+    async def execute(
+        self,
+        attempt: records.AttemptId,
+        program: image.Program,
+        *,
+        export: str,
+        streams: interfaces.Streams,
+    ) -> records.ExitRecord:
+        """Have it run on a connection of its own; hanging up ends it."""
+        path, digest = str(program.path), program.digest
+        wanted = messages.Exec(attempt, path, digest, program.argv, export)
+        async with connection.Connection.opened(self._socket) as runtime:
+            given = (streams.stdin, streams.stdout, streams.stderr)
+            result = await runtime.ask(wanted, given)
+        return records.ExitRecord.from_fields(result["exit"])
 
     async def forget(self, pod: ids.PodUid) -> None:
         """Drop the pod's records."""

@@ -9,7 +9,8 @@ and a runtime that restarts costs exactly the requests that were under way.
 import asyncio
 import collections
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -40,7 +41,7 @@ class Connection:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def opened(cls, socket: Path) -> AsyncIterator[Self]:
+    async def opened(cls, path: Path) -> AsyncIterator[Self]:
         """
         Connect for the length of the context.
 
@@ -48,9 +49,9 @@ class Connection:
             Retryable: nobody answers there; also when it goes away later.
         """
         try:
-            reader, writer = await asyncio.open_unix_connection(socket)
+            reader, writer = await asyncio.open_unix_connection(path)
         except OSError as error:
-            raise _away(f"nothing answers on {socket} ({error.strerror})") from error
+            raise _away(f"nothing answers on {path} ({error.strerror})") from error
         try:
             made = cls(reader, writer)
             async with asyncio.timeout(_HELLO_S):
@@ -62,16 +63,22 @@ class Connection:
         finally:
             writer.close()
 
-    async def ask(self, wanted: messages.Request) -> messages.Result:
+    async def ask(
+        self, wanted: messages.Request, descriptors: Sequence[int] = ()
+    ) -> messages.Result:
         """
-        Send one request and return what its reply holds.
+        Send one request, with copies of descriptors, and return the reply.
 
         Raises:
+            NotFound: it is about an attempt that does not run.
             BadInput: the runtime refused it for good.
             Retryable: the runtime refused it for now, or went away.
         """
         self._seq += 1
-        self._writer.write(framing.encode(messages.request(self._seq, wanted)))
+        frame = framing.encode(messages.request(self._seq, wanted))
+        if descriptors:
+            frame = self._pass(frame, descriptors)
+        self._writer.write(frame)
         await self._writer.drain()
         while True:
             message = await self._read()
@@ -79,6 +86,11 @@ class Connection:
                 self._news.append(messages.Fact.from_message(message["fact"]))
             elif message.get("re") == self._seq:
                 return _result(message)
+
+    def _pass(self, frame: bytes, descriptors: Sequence[int]) -> bytes:
+        # With the hello answered nothing waits to be sent, so there is room.
+        with self._writer.get_extra_info("socket").dup() as sock:
+            return frame[socket.send_fds(sock, [frame], descriptors) :]
 
     async def next_fact(self) -> messages.Fact:
         """
@@ -107,6 +119,8 @@ def _result(message: Mapping[str, Any]) -> messages.Result:
         result: messages.Result = message["ok"]
         return result
     refusal = messages.Refusal(**message["error"])
+    if refusal.reason == messages.NOT_RUNNING:
+        raise errors.NotFound(refusal.message, reason=refusal.reason)
     kind = errors.Retryable if refusal.retry else errors.BadInput
     raise kind(refusal.message, reason=refusal.reason)
 
