@@ -202,7 +202,7 @@ async def test_what_runs_beside_ends_with_its_attempt(made: Made, pipe: tuple[in
     async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as group:
         beside = group.create_task(
             containers.execute(
-                wanted.id, running.command("partial"), export="", streams=_streams(pipe)
+                wanted.id, running.command("count", "1000"), export="", streams=_streams(pipe)
             )
         )
         await asyncio.to_thread(os.read, pipe[0], 1)

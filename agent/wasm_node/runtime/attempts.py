@@ -10,12 +10,11 @@ import contextlib
 import dataclasses
 import enum
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 from wasm_node.protocol import journal, layout, messages, records
-from wasm_node.runtime import crilog, durable, lastwords
+from wasm_node.runtime import crilog, durable, lastwords, processes
 
 _END_BYTES = 1 << 16
 
@@ -41,6 +40,7 @@ class Attempt:
         stop: the note of its stop; None: nobody asked.
         exit: how it ended; None before.
         http: how it serves HTTP; None: it does not.
+        spared: kills by the kernel, in its group, of programs beside it.
     """
 
     id: records.AttemptId
@@ -50,10 +50,17 @@ class Attempt:
     stop: journal.StopNote | None = None
     exit: records.ExitRecord | None = None
     http: records.Http | None = None
+    spared: int = 0
 
     def read_journal(self) -> None:
         """Take in what the worker has written by now."""
-        self.told = journal.Journal.parse(durable.read(self.directory / layout.JOURNAL) or b"")
+        self.told = processes.told(self.directory)
+
+    def spare(self) -> None:
+        """Put on record that the kernel has killed a program beside it."""
+        self.spared += 1
+        with contextlib.suppress(OSError):  # then it may be told of the attempt later
+            durable.write(self.directory / layout.SPARED, b"%d" % self.spared)
 
     def note_stop(self, note: journal.StopNote) -> None:
         """Put a stop on record; before any signal is sent."""
@@ -63,25 +70,23 @@ class Attempt:
 
     def note_exit(self, how: records.ExitRecord) -> None:
         """Put the ending on record; for good."""
-        self.exit = how
-        self.phase = Phase.ENDED
         with contextlib.suppress(OSError):  # a full disk, or the agent was too quick
             durable.write(self.directory / layout.EXIT, how.to_json())
             lastwords.remove(self.directory / layout.MESSAGE)
 
     def stop_grace_s(self) -> float | None:
         """Return how long its own end is worth waiting for; None: any time."""
-        spec = self._spec()
+        spec = self.spec()
         return spec.stop_grace_s if spec else None
 
     def priority(self) -> int:
         """Return its pod's priority."""
-        spec = self._spec()
+        spec = self.spec()
         return spec.priority if spec else 0
 
     def explained(self, how: records.ExitRecord) -> records.ExitRecord:
         """Add the guest's last words to an ending, as its spec has it."""
-        spec = self._spec()
+        spec = self.spec()
         if spec is None:
             return how
         file = self.directory / layout.MESSAGE / spec.message_file
@@ -92,10 +97,11 @@ class Attempt:
 
     def read_http(self) -> None:
         """Take in from its spec how it serves HTTP."""
-        spec = self._spec()
+        spec = self.spec()
         self.http = spec.http if spec else None
 
-    def _spec(self) -> records.ContainerSpec | None:
+    def spec(self) -> records.ContainerSpec | None:
+        """Read its spec; None: it is not there any more."""
         try:
             raw = durable.read(self.directory / layout.SPEC) or b""
             return records.ContainerSpec.from_json(raw)
@@ -104,25 +110,15 @@ class Attempt:
 
     def is_alive(self) -> bool:
         """Say whether the worker's process exists, if only as a zombie."""
-        return self.told.pid != 0 and _ticks(self.told.pid) == self.told.start_ticks
+        return processes.is_alive(self.told)
 
     def is_running(self) -> bool:
         """Say whether the worker's process exists and is no zombie."""
-        stat = durable.read(Path(f"/proc/{self.told.pid}/stat"))
-        return stat is not None and self.is_alive() and journal.state(stat) not in {"Z", "X"}
+        return processes.is_running(self.told)
 
     def send_signal(self, number: int) -> None:
         """Send a signal to the worker and to no other process, ever."""
-        try:
-            pidfd = os.pidfd_open(self.told.pid)
-        except ProcessLookupError:
-            return
-        try:
-            if self.is_alive():  # checked after the open: the pidfd is of this very process
-                with contextlib.suppress(ProcessLookupError):  # init reaped it meanwhile
-                    signal.pidfd_send_signal(pidfd, number)
-        finally:
-            os.close(pidfd)
+        processes.send_signal(self.told, number)
 
     def fact(self) -> messages.Fact:
         """Return what is known, for the agent."""
@@ -143,11 +139,6 @@ def _end_of(log: Path) -> bytes:
     except OSError:
         return b""
     return read.partition(b"\n")[2] if behind else read
-
-
-def _ticks(pid: int) -> int:
-    stat = durable.read(Path(f"/proc/{pid}/stat"))
-    return journal.start_ticks(stat) if stat else 0
 
 
 def _remove(directory: Path) -> None:
@@ -178,6 +169,7 @@ class Attempts:
             found.read_journal()
             ended = durable.read(found.directory / layout.EXIT)
             stopped = durable.read(found.directory / layout.STOP)
+            found.spared = int(durable.read(found.directory / layout.SPARED) or 0)
             if stopped is not None:
                 found.stop = journal.StopNote.from_json(stopped)
             if ended is not None:
@@ -212,9 +204,14 @@ class Attempts:
         self._by_pid[attempt.told.pid] = attempt
 
     def ends(self, attempt: Attempt, how: records.ExitRecord) -> None:
-        """Note how it ended."""
+        """Put on record how its worker ended; it may not be all of it yet."""
         self._by_pid.pop(attempt.told.pid, None)
         attempt.note_exit(how)
+
+    def ended(self, attempt: Attempt, how: records.ExitRecord) -> None:
+        """Note that nothing of it is left."""
+        attempt.exit = how
+        attempt.phase = Phase.ENDED
 
     def drop(self, attempt: Attempt) -> None:
         """Know it no more."""

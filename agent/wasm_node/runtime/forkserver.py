@@ -23,7 +23,7 @@ from wasm_node.runtime.engines import wasmtime_py
 from wasm_node.runtime.lockdown import process
 
 MAX_MESSAGE_BYTES = 1 << 16
-MAX_FDS = 4
+MAX_FDS = 5
 
 
 def run(link: socket.socket, init: int) -> NoReturn:
@@ -46,6 +46,8 @@ def run(link: socket.socket, init: int) -> NoReturn:
                 link.send(hello)
             case "run":
                 _fork(worker.main, engine, order, fds, init)
+            case "exec":
+                _fork(worker.beside, engine, order, fds, init)
             case "compile":
                 _fork(compiling.main, engine, order, fds, init)
             case unknown:

@@ -3,9 +3,11 @@ The runtime's socket: connections, their frames, and whom they come from.
 
 Knows nothing of attempts: a request is handed on with a way to answer it, now
 or later. A peer that is not us, root or the agent's user is not read from; one
-that does not read what it asked for is cut off, and asks again.
+that does not read what it asked for is cut off, and asks again. Descriptors
+that come with a request wait here until its handler takes them.
 """
 
+import os
 import selectors
 import socket
 import struct
@@ -23,12 +25,22 @@ Handler = Callable[["Connection", int, messages.Request], None]
 
 
 class Connection:
-    """One client."""
+    """
+    One client.
+
+    Attributes:
+        subscribed: it wants facts.
+        version: of the protocol, by its hello; 0: it said none yet.
+        closed: nothing more comes, or can be sent.
+        waits: what to call when it hangs up; None: nothing needs to know.
+    """
 
     def __init__(self, loop: eventloop.EventLoop, sock: socket.socket, handler: Handler) -> None:
         self.subscribed = False
         self.version = 0
         self.closed = False
+        self.waits: eventloop.Callback | None = None
+        self._received: list[int] = []
         self._loop = loop
         self._sock = sock
         self._handler = handler
@@ -47,12 +59,21 @@ class Connection:
         else:
             self._flush()
 
+    def take_descriptors(self) -> list[int]:
+        """Return those that have come; the caller's from here on."""
+        taken, self._received = self._received, []
+        return taken
+
     def close(self) -> None:
         """Hang up."""
         if not self.closed:
             self.closed = True
             self._loop.forget(self._sock.fileno())
             self._sock.close()
+            for fd in self.take_descriptors():
+                os.close(fd)
+            if self.waits is not None:
+                self.waits()
 
     def _ready(self, events: int) -> None:
         if events & selectors.EVENT_READ:
@@ -62,12 +83,13 @@ class Connection:
 
     def _read(self) -> None:
         try:
-            data = self._sock.recv(_READ_BYTES)
+            data, fds, flags, _ = socket.recv_fds(self._sock, _READ_BYTES, messages.STREAMS)
         except BlockingIOError:
             return
         except ConnectionError:
-            data = b""
-        if not data:
+            data, fds, flags = b"", [], 0
+        self._received += fds
+        if not data or flags & socket.MSG_CTRUNC or len(self._received) > messages.STREAMS:
             self.close()
             return
         try:

@@ -21,6 +21,7 @@ from wasm_node.runtime import (
     cache,
     endings,
     eventloop,
+    execs,
     forklink,
     listeners,
     resources,
@@ -89,6 +90,15 @@ class _Supervisor:
             wanted,
             self._started,
         )
+        self._execs = execs.Execs(
+            self._loop,
+            self._link,
+            self._known,
+            self._cache,
+            self._users,
+            self._limits,
+            wanted,
+        )
         self._server: server.Server | None = None
         self._callers: list[tuple[server.Connection, int, int]] = []
         """Who said hello before the fork server had told what it is."""
@@ -98,6 +108,7 @@ class _Supervisor:
     def adopt(self, *, first: bool) -> None:
         """Make the picture whole: what runs, what ended, what ended unseen."""
         self._known.load(first=first)
+        self._execs.adopt()
         patience = time.monotonic() + _LATE_ENDINGS_S
         if first:  # workers of an earlier init die with it; no record of theirs will come
             for each in self._known.unfinished():
@@ -151,7 +162,10 @@ class _Supervisor:
                 return
             whole = len(data) // endings.RECORD.size * endings.RECORD.size
             for pid, status in endings.RECORD.iter_unpack(data[:whole]):
-                attempt = self._known.with_pid(pid) or self._starts.claimed_by(pid)
+                attempt = self._known.with_pid(pid)
+                if attempt is None and self._execs.ended(pid, status):
+                    continue
+                attempt = attempt or self._starts.claimed_by(pid)
                 if attempt is not None:
                     self._ended(attempt, status)
             sock.recv(whole)
@@ -173,7 +187,7 @@ class _Supervisor:
         how = endings.decide(
             attempt.told,
             stopped=attempt.stop is not None and attempt.stop.signalled,
-            memory_kills=self._limits.memory_kills(attempt.id),
+            memory_kills=self._limits.memory_kills(attempt.id) - attempt.spared,
             status=status,
             now_ns=time.time_ns(),
         )
@@ -192,6 +206,11 @@ class _Supervisor:
             how = endings.shut_down(how)
         self._known.ends(attempt, how)
         self._stops.over(attempt)
+        self._execs.end(attempt.id, lambda: self._nothing_left(attempt, how))
+
+    def _nothing_left(self, attempt: attempts.Attempt, how: records.ExitRecord) -> None:
+        # Nothing runs beside it any more: a next one may have all that it had.
+        self._known.ended(attempt, how)
         self._limits.remove(attempt.id)
         if attempt.http is not None:
             self._listeners.close(attempt.id)
@@ -235,7 +254,7 @@ class _Supervisor:
             case messages.Usage() | messages.Shares() | messages.Disk() | messages.Release():
                 self._resources.answer(client, seq, request)
             case messages.Exec():
-                client.send(messages.refused(seq, _refusal("BadRequest", "cannot do that yet")))
+                self._execute(client, seq, request)
             case never:
                 assert_never(never)
 
@@ -262,6 +281,16 @@ class _Supervisor:
             client.send(messages.refused(seq, _refusal("RunContainerError", text, retry=True)))
             return
         self._starts.start(each, lambda got: _answer(client, seq, got))
+
+    def _execute(self, client: server.Connection, seq: int, wanted: messages.Exec) -> None:
+        streams = client.take_descriptors()
+        if client.waits is not None or len(streams) != messages.STREAMS:
+            for fd in streams:
+                os.close(fd)
+            text = f"cannot run anything for {len(streams)} descriptors, or twice in a connection"
+            client.send(messages.refused(seq, _refusal("BadRequest", text)))
+            return
+        client.waits = self._execs.begin(wanted, streams, lambda got: _answer(client, seq, got))
 
     def _stop_for_good(self, each: records.AttemptId, grace_s: float) -> None:
         self._stop(each, grace_s, shutdown=True)
@@ -303,13 +332,17 @@ def _refusal(reason: str, text: str, *, retry: bool = False) -> messages.Refusal
 
 
 def _answer(
-    client: server.Connection, seq: int, got: messages.Fact | cache.Artifact | messages.Refusal
+    client: server.Connection,
+    seq: int,
+    got: messages.Fact | cache.Artifact | records.ExitRecord | messages.Refusal,
 ) -> None:
     match got:
         case messages.Refusal():
             client.send(messages.refused(seq, got))
         case messages.Fact():
             client.send(messages.done(seq, {"fact": got.to_message()}))
+        case records.ExitRecord():
+            client.send(messages.done(seq, {"exit": dataclasses.asdict(got)}))
         case cache.Artifact():
             client.send(messages.done(seq, {"kind": got.kind}))
         case never:

@@ -7,6 +7,10 @@ mounts); then the lockdown; then the only thread. The main thread copies the
 guest's output into the log and waits for a stop; the guest runs in the other,
 without the interpreter's lock. Whatever happens, the last line of the journal
 is the truth about it, written before the process ends.
+
+`beside` is the same for a program that somebody runs beside an attempt: its
+streams are that person's, and it needs no second thread, as nothing stops it
+but a kill.
 """
 
 import contextlib
@@ -16,11 +20,12 @@ import select
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from wasm_node.protocol import journal, layout, records
-from wasm_node.runtime import pump
+from wasm_node.runtime import descriptors, pump
 from wasm_node.runtime.engines import outcomes, wasmtime_py
 from wasm_node.runtime.lockdown import process
 
@@ -42,44 +47,98 @@ def main(
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)  # the byte below is what counts
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     diary = _claim(directory, news)
-    os.setsid()
-    os.umask(0o022)
-    spec = _spec(directory)
-    process.set_name(f"wasm:{spec.id.container}")
+    spec = _begin(directory, "wasm")
     outputs = pump.Pump(log, wake)
     process.close_all_but({0, 1, 2, waker, *outputs.fds(), *diary.fds()})
-    try:
-        for group in order["cgroups"]:
-            Path(group).write_bytes(b"0")
-        wasi = engine.admit(spec)
-        os.chdir(order["cache"])
-        _lock_down(order["uid"], init)
-        code = engine.load(order["artifact"], order["kind"])
-        os.chdir("/")
-    except (outcomes.CannotStart, OSError) as error:
-        diary.end(_never_started(str(error)))
-    limit = spec.memory_limit_bytes if order["bounded"] else None
+    guest = _Guest(engine, order, spec, diary, init, direct=False)
     result: list[outcomes.Outcome | BaseException] = []
 
-    def guest() -> None:
-        try:
-            result.append(engine.run(code, wasi, limit, diary.enter))
-        except BaseException as error:  # noqa: BLE001  # the main thread tells it
-            result.append(error)
+    def run() -> None:
+        result.append(guest.run())
         os.write(waker, b"\0")
 
     threading.stack_size(_STACK_BYTES)
-    threading.Thread(target=guest, daemon=True).start()
+    threading.Thread(target=run, daemon=True).start()
     outputs.run(until=lambda byte: byte in {0, signal.SIGTERM})
     if not result:  # told to stop: who told us, the supervisor has noted
         os._exit(128 + signal.SIGTERM)
-    outcome = result[0]
-    if isinstance(outcome, outcomes.Outcome):
-        outputs.say(outcome.trace)
-        diary.end(diary.by_itself(outcome))
-    if isinstance(outcome, outcomes.CannotStart):
-        diary.end(_never_started(str(outcome)))
-    diary.end(diary.by_itself(outcomes.failed(repr(outcome))))
+    _end(diary, result[0], outputs.say)
+
+
+def beside(
+    engine: wasmtime_py.Engine,
+    order: dict[str, Any],
+    fds: list[int],
+    init: int,
+) -> NoReturn:
+    """
+    Be the worker of a program beside an attempt.
+
+    `fds` are its directory and news, and stdin, stdout and stderr.
+    """
+    directory, news, *streams = fds
+    diary = _claim(directory, news)
+    spec = _begin(directory, "exec")
+    for number, fd in enumerate(streams):
+        os.dup2(fd, number)
+    process.close_all_but({0, 1, 2, *diary.fds()})
+    guest = _Guest(engine, order, spec, diary, init, direct=True)
+    _end(diary, guest.run(order["export"]), lambda text: descriptors.write(2, text.encode()))
+
+
+class _Guest:
+    """One guest, all that it needs opened, in a process without rights."""
+
+    def __init__(
+        self,
+        engine: wasmtime_py.Engine,
+        order: dict[str, Any],
+        spec: records.ContainerSpec,
+        diary: "_Diary",
+        init: int,
+        *,
+        direct: bool,
+    ) -> None:
+        self._engine = engine
+        self._diary = diary
+        self._limit = spec.memory_limit_bytes if order["bounded"] else None
+        try:
+            for group in order["cgroups"]:
+                Path(group).write_bytes(b"0")
+            self._wasi = engine.admit(spec, direct=direct)
+            os.chdir(order["cache"])
+            _lock_down(order["uid"], init)
+            self._code = engine.load(order["artifact"], order["kind"])
+            os.chdir("/")
+        except (outcomes.CannotStart, OSError) as error:
+            diary.end(_never_started(str(error)))
+
+    def run(self, export: str = "") -> outcomes.Outcome | BaseException:
+        """Return how it ended, or why that cannot be told."""
+        enter = self._diary.enter
+        try:
+            return self._engine.run(self._code, self._wasi, self._limit, enter, export)
+        except BaseException as error:  # noqa: BLE001  # it is told, whatever it is
+            return error
+
+
+def _begin(directory: int, kind: str) -> records.ContainerSpec:
+    os.setsid()
+    os.umask(0o022)
+    spec = _spec(directory)
+    process.set_name(f"{kind}:{spec.id.container}")
+    return spec
+
+
+def _end(
+    diary: "_Diary", result: outcomes.Outcome | BaseException, say: Callable[[str], None]
+) -> NoReturn:
+    if isinstance(result, outcomes.Outcome):
+        say(result.trace)
+        diary.end(diary.by_itself(result))
+    if isinstance(result, outcomes.CannotStart):
+        diary.end(_never_started(str(result)))
+    diary.end(diary.by_itself(outcomes.failed(repr(result))))
 
 
 class _Diary:
@@ -122,6 +181,8 @@ def _claim(directory: int, news: int) -> _Diary:
     try:
         diary = _Diary(os.open(layout.JOURNAL, flags, 0o640, dir_fd=directory), news)
     except FileExistsError:  # the request came twice; another worker has it
+        os._exit(0)
+    except FileNotFoundError:  # its directory is gone: nobody wants it any more
         os._exit(0)
     ticks = journal.start_ticks(Path("/proc/self/stat").read_bytes())
     diary.write(journal.claimed(os.getpid(), ticks, time.time_ns()))

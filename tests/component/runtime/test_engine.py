@@ -40,7 +40,7 @@ def run(engine: wasmtime_py.Engine, tmp_path: Path) -> Callable[..., outcomes.Ou
             cpu_limit_millis=None,
         )
         code = engine.load(str(tmp_path / name), compiled.kind)
-        return engine.run(code, engine.admit(spec), limit, lambda: None)
+        return engine.run(code, engine.admit(spec, direct=False), limit, lambda: None)
 
     return compile_and_run
 

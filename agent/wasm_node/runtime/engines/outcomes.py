@@ -3,7 +3,8 @@ What every engine gives back: the results of compiling and of running.
 
 The seam of `engines/`: an engine has `name`, `worlds`, `cache_key()`,
 `compile(bytes)`, `admit(spec)` before the lockdown, and `load` and `run` after
-it. Nothing outside this room and the paths of the cache knows which one ran.
+it; `run` can call an export by name instead of a program's start. Nothing
+outside this room and the paths of the cache knows which one ran.
 """
 
 import dataclasses
@@ -63,6 +64,20 @@ def exited(code: int) -> Outcome:
         low = 255
     text = "" if low == code else f"the guest asked for exit code {code}; a process has 0-255"
     return Outcome(low, reason="Completed" if code == 0 else "Error", message=text)
+
+
+def refused(why: str) -> Outcome:
+    """Return the outcome of a function that returned an error with a text."""
+    return Outcome(1, reason="Error", message=why, trace=f"{why}\n" if why else "")
+
+
+def cannot_call(export: str) -> CannotStart:
+    """Return why a function is not one that can be called by its name alone."""
+    text = (
+        f"cannot call {export}: only functions without parameters can be called, which return "
+        "nothing, an integer, or, of a component, a result with no more than a string as error"
+    )
+    return CannotStart(text)
 
 
 def trapped(trace: str) -> Outcome:

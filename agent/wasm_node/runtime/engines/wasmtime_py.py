@@ -8,22 +8,40 @@ gaps two shape this module: proc_exit refuses codes from 126 on (so ours stands
 in its place), and a denied memory.grow cannot be seen (so it is inferred).
 """
 
+import errno
+import functools
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import wasmtime
 from wasmtime import component
 
 from wasm_node.protocol import records
+from wasm_node.runtime import descriptors
 from wasm_node.runtime.engines import outcomes
 
 _P1 = "wasi_snapshot_preview1"
 _P2_PACKAGES = ("cli", "clocks", "filesystem", "io", "random", "sockets")
+_INITIALIZE = "_initialize"
+"""What a module without a start wants to be called first."""
+_INTEGERS = (
+    component.S8,
+    component.S16,
+    component.S32,
+    component.S64,
+    component.U8,
+    component.U16,
+    component.U32,
+    component.U64,
+)
 _COMPONENT_MAGIC = b"\0asm\x0d\0\1\0"
 _ONE_STEP_BYTES = 1 << 20
+
+_Exports: TypeAlias = Mapping[str, Any]
+"""What a component exports, by name; wasmtime's own types are not exported."""
 
 
 class _GuestExit(Exception):  # control flow through the engine, not a failure
@@ -87,9 +105,12 @@ class Engine:
             except wasmtime.WasmtimeError:
                 yield f"{each.module}.{each.name}"
 
-    def admit(self, spec: records.ContainerSpec) -> wasmtime.WasiConfig:
+    def admit(self, spec: records.ContainerSpec, *, direct: bool) -> wasmtime.WasiConfig:
         """
         Open what the guest may see; still with the runtime's own rights.
+
+        `direct`: it has all three of our standard streams, and what it writes
+        goes to their descriptors at once; else it has no stdin.
 
         Raises:
             CannotStart: something of it is not there.
@@ -97,8 +118,14 @@ class Engine:
         wasi = wasmtime.WasiConfig()
         wasi.argv = list(spec.argv)
         wasi.env = spec.env
-        wasi.inherit_stdout()
-        wasi.inherit_stderr()
+        if direct:
+            wasi.inherit_stdin()
+            # NB: inherited, they would keep what a guest does not flush.
+            wasi.stdout_custom = functools.partial(_put, 1)
+            wasi.stderr_custom = functools.partial(_put, 2)
+        else:
+            wasi.inherit_stdout()
+            wasi.inherit_stderr()
         for each in spec.mounts:
             try:
                 wasi.preopen_dir(each.host_path, each.guest_path, not each.read_only)
@@ -127,9 +154,13 @@ class Engine:
         wasi: wasmtime.WasiConfig,
         memory_limit_bytes: int | None,
         entering: Callable[[], None],
+        export: str = "",
     ) -> outcomes.Outcome:
         """
         Run the guest to its end; `entering` is called just before it begins.
+
+        With the name of an export that is called instead of its start; of a
+        component it may be INSTANCE#FUNCTION.
 
         Raises:
             CannotStart: it could not be entered.
@@ -139,8 +170,8 @@ class Engine:
         if memory_limit_bytes is not None:
             store.set_limits(memory_size=memory_limit_bytes)
         if isinstance(code, component.Component):
-            return self._run_component(store, code, entering)
-        outcome, instance = self._run_module(store, code, entering)
+            return self._run_component(store, code, entering, export)
+        outcome, instance = self._run_module(store, code, entering, export)
         if memory_limit_bytes is None or outcome.code == 0 or instance is None:
             return outcome
         used = _memory_bytes(store, instance)
@@ -149,17 +180,26 @@ class Engine:
         return outcomes.out_of_memory(outcome, used, memory_limit_bytes)
 
     def _run_module(
-        self, store: wasmtime.Store, module: wasmtime.Module, entering: Callable[[], None]
+        self,
+        store: wasmtime.Store,
+        module: wasmtime.Module,
+        entering: Callable[[], None],
+        export: str,
     ) -> tuple[outcomes.Outcome, wasmtime.Instance | None]:
-        names = [each.name for each in module.exports]
-        if "_start" not in names:
-            raise outcomes.CannotStart(_no_entry("_start", names))
+        types = {each.name: each.type for each in module.exports}
+        name = export or "_start"
+        if name not in types:
+            raise outcomes.CannotStart(_no_entry(name, list(types)))
+        if export and not _can_call(types[name]):
+            raise outcomes.cannot_call(export)
         instance = None
         entering()
         try:
             instance = self._linker.instantiate(store, module)
-            start: Any = instance.exports(store)["_start"]
-            start(store)
+            exports: Any = instance.exports(store)
+            if export and name != _INITIALIZE and _INITIALIZE in types:
+                exports[_INITIALIZE](store)
+            result = exports[name](store)
         except _GuestExit as ended:
             return outcomes.exited(ended.code), instance
         except wasmtime.Trap as trap:
@@ -168,33 +208,90 @@ class Engine:
             if instance is None:
                 raise outcomes.CannotStart(f"cannot instantiate: {error}") from error
             return outcomes.trapped(str(error)), instance
-        return outcomes.exited(0), instance
+        return outcomes.exited(result or 0), instance
 
     def _run_component(
-        self, store: wasmtime.Store, whole: component.Component, entering: Callable[[], None]
+        self,
+        store: wasmtime.Store,
+        whole: component.Component,
+        entering: Callable[[], None],
+        export: str,
     ) -> outcomes.Outcome:
-        names = list(whole.type.exports(self._engine))
-        command = next((name for name in names if name.startswith("wasi:cli/run@0.2.")), None)
-        if command is None:
-            raise outcomes.CannotStart(_no_entry("wasi:cli/run@0.2", names))
+        names = whole.type.exports(self._engine)
+        path = self._exported(names, export) if export else _command(names)
         entered = False
         entering()
         try:
             instance = self._components.instantiate(store, whole)
-            found = instance.get_export_index(store, command)
-            index = found and instance.get_export_index(store, "run", found)
+            index: component.ExportIndex | None = None
+            for each in path:
+                index = instance.get_export_index(store, each, index)
             call = index and instance.get_func(store, index)
             if not call:
-                raise outcomes.CannotStart(_no_entry(f"{command}.run", names))
+                raise outcomes.CannotStart(_no_entry(".".join(path), list(names)))
             entered = True
-            failed = _is_error(call(store))
+            result = call(store)
         except wasmtime.ExitTrap as ended:
             return outcomes.exited(ended.code)
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
             if not entered and "wasm trap" not in str(error):
                 raise outcomes.CannotStart(f"cannot instantiate: {error}") from error
             return outcomes.trapped(str(error))
-        return outcomes.exited(1 if failed else 0)
+        return _returned(result)
+
+    def _exported(self, exports: _Exports, export: str) -> list[str]:
+        """Return where a function that can be called is found, name by name."""
+        path = [export]
+        holder = exports
+        if export not in exports and "#" in export:
+            instance, _, name = export.rpartition("#")
+            path = [instance, name]
+            inner = exports[instance].ty if instance in exports else None
+            holder = {}
+            if isinstance(inner, component.ComponentInstanceType):
+                holder = inner.exports(self._engine)
+        if path[-1] not in holder:
+            raise outcomes.CannotStart(_no_entry(export, list(exports)))
+        found = holder[path[-1]].ty
+        if not isinstance(found, component.FuncType) or found.params or not _fits(found.result):
+            raise outcomes.cannot_call(export)
+        return path
+
+
+def _command(exports: _Exports) -> list[str]:
+    command = next((name for name in exports if name.startswith("wasi:cli/run@0.2.")), None)
+    if command is None:
+        raise outcomes.CannotStart(_no_entry("wasi:cli/run@0.2", list(exports)))
+    return [command, "run"]
+
+
+def _can_call(found: object) -> bool:
+    if not isinstance(found, wasmtime.FuncType) or found.params:
+        return False
+    integers = (wasmtime.ValType.i32(), wasmtime.ValType.i64())
+    return not found.results or (len(found.results) == 1 and found.results[0] in integers)
+
+
+def _fits(result: object) -> bool:
+    if isinstance(result, component.ResultType):
+        return result.ok is None and isinstance(result.err, component.String | None)
+    return result is None or isinstance(result, _INTEGERS)
+
+
+def _returned(result: object) -> outcomes.Outcome:
+    if isinstance(result, int):
+        return outcomes.exited(result)
+    if isinstance(result, str):
+        return outcomes.refused(result)
+    return outcomes.refused("") if getattr(result, "tag", result) == "err" else outcomes.exited(0)
+
+
+def _put(fd: int, data: bytes) -> int:
+    try:
+        descriptors.write(fd, data)
+    except OSError as error:
+        return -(error.errno or errno.EIO)
+    return len(data)
 
 
 def _proc_exit(code: int) -> None:
@@ -203,10 +300,6 @@ def _proc_exit(code: int) -> None:
 
 def _foreign(name: str) -> bool:
     return not any(name.startswith(f"wasi:{each}/") and "@0.2." in name for each in _P2_PACKAGES)
-
-
-def _is_error(result: object) -> bool:
-    return getattr(result, "tag", result) == "err"
 
 
 def _no_entry(wanted: str, names: list[str]) -> str:

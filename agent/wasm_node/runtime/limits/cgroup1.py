@@ -37,7 +37,6 @@ class Cgroup1:
     ) -> list[str]:
         """Make the attempt's groups; see the interface."""
         self.remove(each)
-        joins = []
         if memory_bytes is not None:
             directory = _directory(self._memory, each)
             directory.mkdir(parents=True)
@@ -45,15 +44,17 @@ class Cgroup1:
             (directory / "memory.limit_in_bytes").write_text(str(limit))
             with contextlib.suppress(OSError):  # absent without swap accounting
                 (directory / "memory.memsw.limit_in_bytes").write_text(str(limit))
-            joins.append(str(directory / "cgroup.procs"))
         if cpu_millis is not None:
             directory = _directory(self._cpu, each)
             directory.mkdir(parents=True)
             (directory / "cpu.cfs_period_us").write_text(str(_PERIOD_US))
             quota = groups.quota_us(cpu_millis, _PERIOD_US)
             (directory / "cpu.cfs_quota_us").write_text(str(quota))
-            joins.append(str(directory / "cgroup.procs"))
-        return joins
+        return self.joins(each)
+
+    def joins(self, each: records.AttemptId) -> list[str]:
+        """Return the files to join by; see the interface."""
+        return groups.to_join(*(_directory(root, each) for root in (self._memory, self._cpu)))
 
     def memory_kills(self, each: records.AttemptId) -> int:
         """Return the kernel's count; see the interface."""

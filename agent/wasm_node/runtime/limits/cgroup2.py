@@ -59,7 +59,11 @@ class Cgroup2:
         if cpu_millis is not None:
             quota = groups.quota_us(cpu_millis, _PERIOD_US)
             (directory / "cpu.max").write_text(f"{quota} {_PERIOD_US}")
-        return [str(directory / "cgroup.procs")]
+        return self.joins(each)
+
+    def joins(self, each: records.AttemptId) -> list[str]:
+        """Return the file to join by; see the interface."""
+        return groups.to_join(self._directory(each))
 
     def memory_kills(self, each: records.AttemptId) -> int:
         """Return the kernel's count; see the interface."""

@@ -18,6 +18,9 @@ from wasm_node.protocol import records
 ROOM_BYTES = 16 << 20
 """What a worker itself may take beside its guest's memory; it takes 4 MiB."""
 
+PROCESSES = "cgroup.procs"
+"""In a group's directory: who writes a pid there moves that process in."""
+
 _LEAST_QUOTA_US = 1000
 
 
@@ -33,6 +36,9 @@ class Groups(Protocol):
         Raises:
             OSError: the kernel refused.
         """
+
+    def joins(self, each: records.AttemptId) -> list[str]:
+        """Return the files to join the attempt's group by, as of `make`."""
 
     def memory_kills(self, each: records.AttemptId) -> int:
         """Return how often the kernel has killed in this attempt's group."""
@@ -61,12 +67,21 @@ class NoGroups:
             print(text, file=sys.stderr, flush=True)  # noqa: T201  # once
         return []
 
+    def joins(self, each: records.AttemptId) -> list[str]:  # noqa: ARG002  # the interface's
+        """Return none."""
+        return []
+
     def memory_kills(self, each: records.AttemptId) -> int:  # noqa: ARG002  # the interface's
         """Return 0."""
         return 0
 
     def remove(self, each: records.AttemptId) -> None:
         """Do nothing."""
+
+
+def to_join(*directories: Path) -> list[str]:
+    """Return the files by which to join those of the groups that exist."""
+    return [str(each / PROCESSES) for each in directories if each.is_dir()]
 
 
 def quota_us(cpu_millis: int, period_us: int) -> int:
