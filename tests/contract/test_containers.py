@@ -212,6 +212,30 @@ async def test_what_runs_beside_ends_with_its_attempt(made: Made, pipe: tuple[in
     assert (137, EndedBy.STOP) == (beside.result().code, beside.result().ended_by)
 
 
+async def test_what_nobody_waits_for_is_killed(made: Made) -> None:
+    """Cancelled, it lets go of its streams; the attempt runs on."""
+    containers, spec = made
+    wanted = spec("sleep", pod="given-up")
+    await containers.start(wanted)
+    read_end, write_end = os.pipe()
+    async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as group:
+        streams = interfaces.Streams(read_end, write_end, write_end)
+        beside = group.create_task(
+            containers.execute(
+                wanted.id, running.command("count", "1000"), export="", streams=streams
+            )
+        )
+        await asyncio.to_thread(os.read, read_end, 1)
+        beside.cancel()
+        os.close(write_end)
+        while await asyncio.to_thread(os.read, read_end, 100):
+            pass
+    os.close(read_end)
+    running_ = [each for each in await _list_of(containers) if each.id == wanted.id]
+
+    assert [observed.Running] == [type(each) for each in running_]
+
+
 async def test_what_cannot_run_is_bad_input(made: Made) -> None:
     """Prepare and start refuse a missing import with the same reason."""
     containers, spec = made

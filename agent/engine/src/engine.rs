@@ -13,10 +13,11 @@ use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use wasmparser::{Parser, Payload};
+use wasmtime::component::types::{self, ComponentItem};
 use wasmtime::component::{self, Component, TypedFunc};
 use wasmtime::{
-    Config, Enabled, InstanceAllocationStrategy, Linker, Module, PoolingAllocationConfig, Store,
-    Trap, WasmBacktraceDetails,
+    Config, Enabled, ExternType, InstanceAllocationStrategy, Linker, Module,
+    PoolingAllocationConfig, Store, Trap, Val, ValType, WasmBacktraceDetails,
 };
 use wasmtime_wasi::{I32Exit, p1, p2, p3};
 use wasmtime_wasi_http as http;
@@ -36,6 +37,8 @@ const RUN_2: &str = "wasi:cli/run@0.2.";
 const RUN_3: &str = "wasi:cli/run@0.3.";
 const HANDLER_2: &str = "wasi:http/incoming-handler@0.2.";
 const HANDLER_3: &str = "wasi:http/handler@0.3.";
+const INITIALIZE: &str = "_initialize"; // what a module without a start wants to be called first
+const NEVER: u64 = u64::MAX >> 1; // in epochs
 const MODULES_EACH: u32 = 16; // of one component: its own, adapters, shims
 /// Of each memory and table that has been written: cleared where it lies, it
 /// costs the next instance neither a system call nor a fault of a page.
@@ -86,7 +89,17 @@ impl std::error::Error for GuestExit {}
 
 impl Engine {
     pub fn new() -> wasmtime::Result<Self> {
-        let wasmtime = wasmtime::Engine::new(&config())?;
+        Self::with(&config(), true)
+    }
+
+    /// One for code that was compiled to answer HTTP: to call exports of it.
+    pub fn of_servers(kind: Kind) -> wasmtime::Result<Self> {
+        let tasks = kind == Kind::Service;
+        Self::with(serving(&mut config(), tasks), tasks)
+    }
+
+    fn with(config: &Config, tasks: bool) -> wasmtime::Result<Self> {
+        let wasmtime = wasmtime::Engine::new(config)?;
         let mut modules = Linker::new(&wasmtime);
         p1::add_to_linker_async(&mut modules, |guest: &mut Guest| &mut guest.wasi)?;
         // WASI's own refuses codes from 126 on, which shells use.
@@ -94,7 +107,7 @@ impl Engine {
         modules.func_wrap(P1, "proc_exit", |code: i32| -> wasmtime::Result<()> {
             Err(GuestExit(code.cast_unsigned()).into())
         })?;
-        let components = component_linker(&wasmtime, true)?;
+        let components = component_linker(&wasmtime, tasks)?;
         Ok(Self { wasmtime, modules, components })
     }
 
@@ -166,26 +179,33 @@ impl Engine {
 
     /// Run the guest to its end; `entering` is called just before it begins.
     ///
+    /// With the name of an `export` that is called instead of its start; of a
+    /// component it may be INSTANCE#FUNCTION.
+    ///
     /// # Errors
     /// It could not be entered.
     pub fn run(
         &self,
         code: &Code,
         guest: Guest,
+        export: &str,
         entering: impl FnOnce(),
     ) -> Result<Outcome, String> {
         let mut waiting = tokio::runtime::Builder::new_current_thread();
         waiting.enable_time();
-        if let Code::Component(_) = code {
-            waiting.enable_io(); // it may have sockets
+        if matches!(code, Code::Component(_)) || guest.waits {
+            waiting.enable_io(); // it may have sockets, or streams of somebody's
         }
         let waiting = waiting.build().map_err(|error| format!("cannot start: {error}"))?;
         let mut store = Store::new(&self.wasmtime, guest);
         store.limiter(|guest| &mut guest.memory);
+        store.set_epoch_deadline(NEVER);
         let outcome = waiting.block_on(async {
             match code {
-                Code::Module(module) => self.run_module(&mut store, module, entering).await,
-                Code::Component(whole) => self.run_component(&mut store, whole, entering).await,
+                Code::Module(module) => self.run_module(&mut store, module, export, entering).await,
+                Code::Component(whole) => {
+                    self.run_component(&mut store, whole, export, entering).await
+                }
             }
         })?;
         match store.data().memory.denied_just_now() {
@@ -200,21 +220,46 @@ impl Engine {
         &self,
         store: &mut Store<Guest>,
         module: &Module,
+        export: &str,
         entering: impl FnOnce(),
     ) -> Result<Outcome, String> {
-        if module.get_export("_start").is_none() {
-            return Err(no_entry("_start", module.exports().map(|each| each.name())));
+        let name = if export.is_empty() { "_start" } else { export };
+        match module.get_export(name) {
+            None => return Err(no_entry(name, module.exports().map(|each| each.name()))),
+            Some(ty) if !export.is_empty() && !can_call(&ty) => return Err(cannot_call(export)),
+            Some(_) => (),
         }
         entering();
         let instance = match self.modules.instantiate_async(&mut *store, module).await {
             Ok(instance) => instance,
             Err(error) => return ended_early(&error),
         };
-        let start = instance
-            .get_typed_func::<(), ()>(&mut *store, "_start")
-            .map_err(|error| format!("cannot start: {error}"))?;
-        Ok(match start.call_async(store, ()).await {
-            Ok(()) => outcomes::exited(0),
+        if export.is_empty() {
+            let start = instance
+                .get_typed_func::<(), ()>(&mut *store, "_start")
+                .map_err(|error| format!("cannot start: {error}"))?;
+            return Ok(match start.call_async(store, ()).await {
+                Ok(()) => outcomes::exited(0),
+                Err(error) => ended(&error),
+            });
+        }
+        let initialize = instance
+            .get_typed_func::<(), ()>(&mut *store, INITIALIZE)
+            .ok()
+            .filter(|_| export != INITIALIZE);
+        if let Some(initialize) = initialize
+            && let Err(error) = initialize.call_async(&mut *store, ()).await
+        {
+            return Ok(ended(&error));
+        }
+        let function = instance.get_func(&mut *store, export).ok_or_else(|| cannot_call(export))?;
+        let mut returned = vec![Val::I32(0); function.ty(&*store).results().len()];
+        Ok(match function.call_async(store, &[], &mut returned).await {
+            Ok(()) => match returned.first() {
+                Some(Val::I32(code)) => outcomes::exited(*code),
+                Some(Val::I64(code)) => outcomes::exited(*code),
+                _ => outcomes::exited(0),
+            },
             Err(error) => ended(&error),
         })
     }
@@ -223,37 +268,114 @@ impl Engine {
         &self,
         store: &mut Store<Guest>,
         whole: &Component,
+        export: &str,
         entering: impl FnOnce(),
     ) -> Result<Outcome, String> {
         let exports = whole.component_type();
         let names: Vec<&str> = exports.exports(&self.wasmtime).map(|(name, _)| name).collect();
-        let Some(command) = names.iter().find(|name| is_of(name, RUN_2) || is_of(name, RUN_3))
-        else {
-            return Err(no_entry(&format!("{RUN_2}x or {RUN_3}x"), names.into_iter()));
+        let command = names.iter().find(|name| is_of(name, RUN_2) || is_of(name, RUN_3));
+        let path = match command {
+            _ if !export.is_empty() => self.exported(&exports, export)?,
+            Some(command) => vec![*command, "run"],
+            None => return Err(no_entry(&format!("{RUN_2}x or {RUN_3}x"), names.into_iter())),
         };
         entering();
         let instance = match self.components.instantiate_async(&mut *store, whole).await {
             Ok(instance) => instance,
             Err(error) => return ended_early(&error),
         };
-        let index = instance
-            .get_export_index(&mut *store, None, command)
-            .and_then(|found| instance.get_export_index(&mut *store, Some(&found), "run"))
-            .ok_or_else(|| no_entry(&format!("{command}.run"), names.iter().copied()))?;
-        let run = instance
-            .get_typed_func::<(), (Result<(), ()>,)>(&mut *store, index)
-            .map_err(|error| format!("cannot start: {error}"))?;
-        let ran = if is_of(command, RUN_3) {
-            run_tasks(store, run).await
-        } else {
-            run.call_async(store, ()).await
-        };
-        Ok(match ran {
-            Ok((Ok(()),)) => outcomes::exited(0),
-            Ok((Err(()),)) => outcomes::exited(1),
+        let mut index = None;
+        for name in &path {
+            index = instance.get_export_index(&mut *store, index.as_ref(), name);
+        }
+        let index = index.ok_or_else(|| no_entry(&path.join("."), names.iter().copied()))?;
+        if export.is_empty() {
+            let run = instance
+                .get_typed_func::<(), (Result<(), ()>,)>(&mut *store, index)
+                .map_err(|error| format!("cannot start: {error}"))?;
+            let ran = if is_of(path[0], RUN_3) {
+                run_tasks(store, run).await
+            } else {
+                run.call_async(store, ()).await
+            };
+            return Ok(match ran {
+                Ok((Ok(()),)) => outcomes::exited(0),
+                Ok((Err(()),)) => outcomes::exited(1),
+                Err(error) => ended(&error),
+            });
+        }
+        let function = instance.get_func(&mut *store, index).ok_or_else(|| cannot_call(export))?;
+        let mut results = vec![component::Val::Bool(false); function.ty(&*store).results().len()];
+        Ok(match function.call_async(store, &[], &mut results).await {
+            Ok(()) => returned(results.pop()),
             Err(error) => ended(&error),
         })
     }
+
+    /// Where a function that can be called is found, name by name.
+    fn exported<'a>(
+        &self,
+        exports: &types::Component,
+        export: &'a str,
+    ) -> Result<Vec<&'a str>, String> {
+        let mut path = vec![export];
+        let mut found = exports.get_export(&self.wasmtime, export).map(|each| each.ty);
+        if let (None, Some((instance, name))) = (&found, export.rsplit_once('#')) {
+            path = vec![instance, name];
+            let holder = exports.get_export(&self.wasmtime, instance).map(|each| each.ty);
+            if let Some(ComponentItem::ComponentInstance(holder)) = holder {
+                found = holder.get_export(&self.wasmtime, name).map(|each| each.ty);
+            }
+        }
+        match found {
+            Some(ComponentItem::ComponentFunc(ty)) if is_callable(&ty) => Ok(path),
+            Some(_) => Err(cannot_call(export)),
+            None => Err(no_entry(export, exports.exports(&self.wasmtime).map(|(name, _)| name))),
+        }
+    }
+}
+
+fn can_call(ty: &ExternType) -> bool {
+    let ExternType::Func(ty) = ty else { return false };
+    let integer = |each: ValType| matches!(each, ValType::I32 | ValType::I64);
+    ty.params().len() == 0 && ty.results().len() <= 1 && ty.results().all(integer)
+}
+
+fn is_callable(ty: &types::ComponentFunc) -> bool {
+    use types::Type::{self, S8, S16, S32, S64, U8, U16, U32, U64};
+    let integers = [S8, S16, S32, S64, U8, U16, U32, U64];
+    let fits = |each: Type| match each {
+        Type::Result(ty) => ty.ok().is_none() && ty.err().is_none_or(|error| error == Type::String),
+        each => integers.contains(&each),
+    };
+    ty.params().len() == 0 && ty.results().all(fits)
+}
+
+/// What a function of a component returned, as an ending.
+fn returned(result: Option<component::Val>) -> Outcome {
+    use component::Val;
+    match result {
+        Some(Val::S8(code)) => outcomes::exited(code),
+        Some(Val::S16(code)) => outcomes::exited(code),
+        Some(Val::S32(code)) => outcomes::exited(code),
+        Some(Val::S64(code)) => outcomes::exited(code),
+        Some(Val::U8(code)) => outcomes::exited(code),
+        Some(Val::U16(code)) => outcomes::exited(code),
+        Some(Val::U32(code)) => outcomes::exited(code),
+        Some(Val::U64(code)) => outcomes::exited(code),
+        Some(Val::Result(Err(why))) => outcomes::refused(match why.map(|why| *why) {
+            Some(Val::String(why)) => why,
+            _ => String::new(),
+        }),
+        _ => outcomes::exited(0),
+    }
+}
+
+fn cannot_call(export: &str) -> String {
+    format!(
+        "cannot call {export}: only functions without parameters can be called, which return \
+         nothing, an integer, or, of a component, a result with no more than a string as error"
+    )
 }
 
 /// Run a command of WASI 0.3, and what it has begun beside, to the end.
@@ -304,10 +426,8 @@ impl Proxies {
     }
 
     fn with(kind: Kind, config: &mut Config) -> wasmtime::Result<Self> {
-        // What tasks need beside each other costs each call something.
         let tasks = kind == Kind::Service;
-        let wasmtime =
-            wasmtime::Engine::new(config.epoch_interruption(true).concurrency_support(tasks))?;
+        let wasmtime = wasmtime::Engine::new(serving(config, tasks))?;
         let linker = component_linker(&wasmtime, tasks)?;
         Ok(Self { wasmtime, kind, linker })
     }
@@ -333,6 +453,12 @@ fn config() -> Config {
     // Else a trap's text advises to set a variable that no guest has.
     config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
     config
+}
+
+/// What code that answers HTTP is compiled with, in addition.
+fn serving(config: &mut Config, tasks: bool) -> &Config {
+    // What tasks need beside each other costs each call something.
+    config.epoch_interruption(true).concurrency_support(tasks)
 }
 
 /// Link what components of WASI 0.2 need, and of 0.3, where there are `tasks`.

@@ -51,6 +51,7 @@ pub fn serve(link: RawFd, bell: RawFd, init: i32) -> io::Result<()> {
         match serde_json::from_slice(&message)? {
             Order::Hello => drop(send(link, &hello, SendFlags::empty())?),
             Order::Run(order) => fork(fds, |fds| worker::main(engine, &order, fds, bell, init))?,
+            Order::Exec(order) => fork(fds, |fds| worker::beside(engine, &order, fds, bell, init))?,
             Order::Compile(order) => fork(fds, |fds| compiling::main(engine, &order, fds, init))?,
         }
     }

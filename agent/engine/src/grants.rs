@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use wasmtime_wasi::sockets::SocketAddrUse;
 
 use crate::news::News;
-use crate::output::{Output, Which};
 use crate::records;
+use crate::streams::Streams;
 
 const LOGGED_AT_MOST: usize = 100;
 const TOLD_AT_MOST: usize = 10;
@@ -44,7 +44,7 @@ pub struct Grants {
     dns: bool,
     denied: AtomicU64,
     told: Mutex<HashSet<String>>,
-    to: Option<(&'static Output, &'static News)>,
+    to: Option<(Streams, &'static News)>,
 }
 
 /// What a guest wanted and may not; `wasm_node.agent.model.grants` knows what
@@ -99,13 +99,13 @@ enum Port {
 }
 
 impl Grants {
-    /// Read what is wanted; denials are told in the log and to the supervisor.
+    /// Read what is wanted; denials are told on stderr and to the supervisor.
     ///
     /// # Errors
     /// One of them cannot be understood; the text says which, and how to write it.
     pub fn read(
         wanted: Option<&Wanted>,
-        output: &'static Output,
+        streams: &Streams,
         news: &'static News,
     ) -> Result<Arc<Self>, String> {
         let none = Wanted::default();
@@ -125,7 +125,7 @@ impl Grants {
             connect,
             listen: wanted.listen.clone(),
             dns: wanted.dns,
-            to: Some((output, news)),
+            to: Some((streams.clone(), news)),
             ..Self::none()
         }))
     }
@@ -196,13 +196,12 @@ impl Grants {
     /// Count a denial; the first of each target is told.
     pub fn deny(&self, what: Denied, target: &str) {
         self.denied.fetch_add(1, Relaxed);
-        let Some((output, news)) = self.to else { return };
+        let Some((streams, news)) = &self.to else { return };
         let target: String = target.escape_debug().take(TARGET_CHARS).collect();
         let words = format!("{} {target}", what.words());
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() < LOGGED_AT_MOST && told.insert(words.clone()) {
-            let line = format!("denied {words}: the pod's grants do not allow it\n");
-            output.write(Which::Stderr, line.as_bytes());
+            streams.say(&format!("denied {words}: the pod's grants do not allow it\n"));
             if told.len() <= TOLD_AT_MOST {
                 news.tell(&records::denied(what, &words));
             }

@@ -28,6 +28,7 @@ use crate::news::News;
 use crate::outgoing::Calls;
 use crate::output::{Output, Which};
 use crate::records::{Mount, Spec};
+use crate::streams::Streams;
 
 const PERMIT_BYTES: usize = 1 << 16;
 const RIGHT_AFTER: Duration = Duration::from_secs(1);
@@ -36,6 +37,8 @@ const RIGHT_AFTER: Duration = Duration::from_secs(1);
 pub struct Guest {
     pub wasi: WasiP1Ctx,
     pub memory: Memory,
+    /// Its streams have to be waited for.
+    pub waits: bool,
     http: WasiHttpCtx,
     calls: Calls,
 }
@@ -49,19 +52,20 @@ impl Guest {
     /// A mount is not there; the text says which.
     pub fn admit(
         spec: &Spec,
-        output: &'static Output,
+        streams: &Streams,
         news: &'static News,
         limit_bytes: Option<usize>,
     ) -> Result<Self, String> {
-        let pipe = |which| Pipe { output, to: To::Only(which) };
-        let grants = Grants::read(spec.grants.as_ref(), output, news)?;
+        let grants = Grants::read(spec.grants.as_ref(), streams, news)?;
         let mut wasi = context(spec, &grants);
-        wasi.envs(&spec.env).stdout(pipe(Which::Stdout)).stderr(pipe(Which::Stderr));
+        wasi.envs(&spec.env);
+        streams.give(&mut wasi);
         wasi.allow_blocking_current_thread(true); // there is no other guest here to be held up
         for each in &spec.mounts {
             open(&mut wasi, each, &each.host_path)?;
         }
-        Ok(Self::of(&mut wasi, Budget::new(limit_bytes), grants))
+        let guest = Self::of(&mut wasi, Budget::new(limit_bytes), grants);
+        Ok(Self { waits: matches!(streams, Streams::Given(_)), ..guest })
     }
 
     /// A guest that sees nothing: to ask linkers what they give.
@@ -71,7 +75,13 @@ impl Guest {
 
     fn of(wasi: &mut WasiCtxBuilder, budget: Arc<Budget>, grants: Arc<Grants>) -> Self {
         let memory = Memory { budget, used_bytes: 0, denied: None };
-        Self { wasi: wasi.build_p1(), memory, http: WasiHttpCtx::new(), calls: Calls(grants) }
+        Self {
+            wasi: wasi.build_p1(),
+            memory,
+            waits: false,
+            http: WasiHttpCtx::new(),
+            calls: Calls(grants),
+        }
     }
 
     /// What looks names up for it.
@@ -102,7 +112,7 @@ impl Guests {
         };
         let mounts = spec.mounts.iter().map(directory).collect::<Result<_, _>>()?;
         let budget = Budget::new(spec.memory_limit_bytes);
-        let grants = Grants::read(spec.grants.as_ref(), output, news)?;
+        let grants = Grants::read(spec.grants.as_ref(), &Streams::Logged(output), news)?;
         Ok(Self { spec, output, mounts, budget, grants })
     }
 
@@ -157,6 +167,12 @@ impl Guests {
         }
         Ok(Guest::of(&mut wasi, Arc::clone(&self.budget), Arc::clone(&self.grants)))
     }
+}
+
+/// Have what the only guest here writes become lines of the log.
+pub fn log(wasi: &mut WasiCtxBuilder, output: &'static Output) {
+    let pipe = |which| Pipe { output, to: To::Only(which) };
+    wasi.stdout(pipe(Which::Stdout)).stderr(pipe(Which::Stderr));
 }
 
 fn context(spec: &Spec, grants: &Arc<Grants>) -> WasiCtxBuilder {

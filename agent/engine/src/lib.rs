@@ -23,6 +23,7 @@ mod output;
 mod process;
 mod records;
 mod serving;
+mod streams;
 mod worker;
 
 #[cfg(feature = "python")]

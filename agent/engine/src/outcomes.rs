@@ -22,18 +22,25 @@ impl Outcome {
 
 /// The guest gave an exit code. A process has the low eight bits of it; but a
 /// failure never becomes a success by that: 256 is 255.
-pub fn exited(code: u32) -> Outcome {
+pub fn exited(code: impl Into<i128>) -> Outcome {
+    let code = code.into();
     let low = match code.to_le_bytes()[0] {
         0 if code != 0 => 255,
         low => low,
     };
-    let message = if u32::from(low) == code {
+    let message = if i128::from(low) == code {
         String::new()
     } else {
         format!("the guest asked for exit code {code}; a process has 0-255")
     };
     let reason = if code == 0 { "Completed" } else { "Error" };
     Outcome::new(low, EndedBy::Itself, reason, message)
+}
+
+/// The guest's function returned an error, perhaps with a text.
+pub fn refused(why: String) -> Outcome {
+    let trace = if why.is_empty() { String::new() } else { format!("{why}\n") };
+    Outcome { trace, ..Outcome::new(1, EndedBy::Itself, "Error", why) }
 }
 
 /// A server was told to end, and did.
@@ -85,6 +92,8 @@ mod tests {
             assert_eq!(outcome.message.is_empty(), u32::from(given) == asked);
             assert_eq!(outcome.reason == "Completed", asked == 0);
         }
+        assert_eq!(exited(-1).code, 255);
+        assert_eq!(exited(1_i64 << 32).code, 255);
     }
 
     #[test]

@@ -21,6 +21,7 @@ const MESSAGE_CHARS: usize = 4000;
 pub enum Order {
     Hello,
     Run(Run),
+    Exec(Exec),
     Compile(Compile),
 }
 
@@ -37,6 +38,16 @@ pub struct Run {
     pub cache: String,
     pub artifact: String,
     pub kind: Kind,
+}
+
+/// Run a program beside an attempt: with a directory of its own, the pipe for
+/// its news, and its streams.
+#[derive(Deserialize)]
+pub struct Exec {
+    #[serde(flatten)]
+    pub run: Run,
+    /// The exported function to call; empty is the program's start.
+    pub export: String,
 }
 
 /// Compile one module: with the module, the output and the pipe for the answer.
@@ -243,6 +254,10 @@ mod tests {
 
         let Order::Run(run) = serde_json::from_str(run).unwrap() else { panic!("not run") };
         assert!(run.uid.is_none() && run.bounded && run.kind == Kind::Component);
+        let exec = r#"{"do": "exec", "uid": 7, "cgroups": ["/g"], "bounded": false, "cache": "/c",
+                       "artifact": "a", "kind": "module", "export": "f"}"#;
+        let Order::Exec(exec) = serde_json::from_str(exec).unwrap() else { panic!("not exec") };
+        assert!(exec.run.uid == Some(7) && exec.run.cgroups == ["/g"] && exec.export == "f");
         assert!(matches!(serde_json::from_str(r#"{"do": "hello"}"#).unwrap(), Order::Hello));
         assert!(serde_json::from_str::<Order>(r#"{"do": "dance"}"#).is_err());
     }

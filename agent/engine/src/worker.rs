@@ -23,8 +23,9 @@ use crate::news::News;
 use crate::outcomes::{self, Outcome};
 use crate::output::{self, Output};
 use crate::process;
-use crate::records::{self, EndedBy, ExitRecord, Http, JOURNAL, Mode, Run, SPEC, Spec};
+use crate::records::{self, EndedBy, Exec, ExitRecord, Http, JOURNAL, Kind, Mode, Run, SPEC, Spec};
 use crate::serving::{Doors, Server, Source};
+use crate::streams::Streams;
 
 const FILES: u64 = 1024;
 const SERVER_FILES: u64 = 8192; // connections
@@ -53,8 +54,8 @@ pub fn main(
     let ready = prepare(engine, order, &directory, doors, (output, news), &diary, init);
     std::mem::forget(directory); // it is closed by now, with all that is not ours
     let ran = match ready {
-        Ok(Ready::Command(code, guest)) => {
-            catch_unwind(AssertUnwindSafe(|| engine.run(&code, *guest, || diary.enter())))
+        Ok(Ready::Command(command)) => {
+            catch_unwind(AssertUnwindSafe(|| command.run(engine, "", || diary.enter())))
         }
         Ok(Ready::Server(start)) => catch_unwind(AssertUnwindSafe(|| {
             let Start { wanted, doors, code, guests } = *start;
@@ -62,22 +63,40 @@ pub fn main(
         })),
         Err(why) => diary.end(&never_started(&why)),
     };
-    let outcome = match ran {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(why)) => {
-            output.close("");
-            diary.end(&never_started(&why))
+    diary.conclude(ran, |trace| output.close(trace))
+}
+
+/// Be the worker of a program beside an attempt; `fds` are a directory of its
+/// own, the pipe as of `main`, and its three streams. Nothing stops it but a kill.
+///
+/// # Errors
+/// As of `main`.
+pub fn beside(
+    engine: &'static Engine,
+    order: &Exec,
+    fds: Vec<OwnedFd>,
+    bell: RawFd,
+    init: Pid,
+) -> io::Result<()> {
+    let ([directory, pipe, stdin, stdout, stderr], _) = forks::take(fds)?;
+    let Some(mut diary) = Diary::claim(&directory, pipe)? else { return Ok(()) };
+    let streams = Streams::given([stdin, stdout, stderr]);
+    let news = News::install(diary.journal, bell);
+    let ready = begin("exec", &order.run, &directory, &diary, news, streams.fds())
+        .and_then(|spec| Command::of(engine, &order.run, &spec, &streams, news, init));
+    std::mem::forget(directory); // as above
+    let ran = match ready {
+        Ok(command) => {
+            catch_unwind(AssertUnwindSafe(|| command.run(engine, &order.export, || diary.enter())))
         }
-        Err(panic) => outcomes::failed(panic.downcast_ref::<String>().map_or("panic", |text| text)),
+        Err(why) => diary.end(&never_started(&why)),
     };
-    output.close(&outcome.trace);
-    let how = diary.by_itself(&outcome);
-    diary.end(&how)
+    diary.conclude(ran, |trace| streams.say(trace))
 }
 
 /// What is left to do, without any rights.
 enum Ready {
-    Command(Code, Box<Guest>),
+    Command(Box<Command>),
     Server(Box<Start>),
 }
 
@@ -86,6 +105,54 @@ struct Start {
     doors: Doors,
     code: Source,
     guests: Guests,
+}
+
+/// One guest of the only kind that its process has.
+struct Command {
+    code: Code,
+    guest: Guest,
+    /// Of code that was compiled for another one than that of the fork server.
+    engine: Option<Engine>,
+}
+
+impl Command {
+    /// Open all that it needs, and give up all rights.
+    fn of(
+        engine: &Engine,
+        order: &Run,
+        spec: &Spec,
+        streams: &Streams,
+        news: &'static News,
+        init: Pid,
+    ) -> Result<Self, String> {
+        let limit_bytes = spec.memory_limit_bytes.filter(|_| order.bounded);
+        let guest = Guest::admit(spec, streams, news, limit_bytes)?;
+        std::env::set_current_dir(&order.cache).map_err(cannot("enter the cache"))?;
+        lock_down(order.uid, init, FILES, PROCESSES).map_err(cannot("give up its rights"))?;
+        let own = match order.kind {
+            kind @ (Kind::Proxy | Kind::Service) => {
+                Some(Engine::of_servers(kind).map_err(|error| format!("{error:?}"))?)
+            }
+            Kind::Module | Kind::Component => None,
+        };
+        let code = own.as_ref().unwrap_or(engine).load(&order.artifact, order.kind)?;
+        std::env::set_current_dir("/").map_err(cannot("leave the cache"))?;
+        Ok(Self { code, guest, engine: own })
+    }
+
+    fn run(
+        self,
+        engine: &Engine,
+        export: &str,
+        entering: impl FnOnce(),
+    ) -> Result<Outcome, String> {
+        let engine = self.engine.as_ref().unwrap_or(engine);
+        engine.run(&self.code, self.guest, export, entering)
+    }
+}
+
+fn cannot(what: &'static str) -> impl Fn(io::Error) -> String {
+    move |error| format!("cannot {what}: {error}")
 }
 
 /// Everything that comes between the claim and the guest.
@@ -98,45 +165,56 @@ fn prepare(
     diary: &Diary,
     init: Pid,
 ) -> Result<Ready, String> {
-    let cannot = |what: &'static str| move |error: io::Error| format!("cannot {what}: {error}");
+    let mut kept = vec![output.fd()];
+    kept.extend(doors.iter().map(AsRawFd::as_raw_fd));
+    let spec = begin("wasm", order, directory, diary, news, kept)?;
+    let Some(wanted) = spec.http.clone() else {
+        let streams = Streams::Logged(output);
+        let command = Command::of(engine, order, &spec, &streams, news, init)?;
+        return Ok(Ready::Command(Box::new(command)));
+    };
+    let doors = Doors::of(doors)?;
+    std::env::set_current_dir(&order.cache).map_err(cannot("enter the cache"))?;
+    let code = match wanted.mode {
+        Mode::Proxy => {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let file = rustix::fs::open(&*order.artifact, flags, Permissions::empty());
+            let file = file.map_err(|error| cannot("open compiled code")(error.into()))?;
+            Source::Component(file, order.kind)
+        }
+        Mode::Wagi => Source::Module(engine, engine.load(&order.artifact, order.kind)?),
+    };
+    std::env::set_current_dir("/").map_err(cannot("leave the cache"))?;
+    let runs = u64::from(if wanted.mode == Mode::Wagi { wanted.concurrency } else { 0 });
+    let guests = Guests::admit(spec, output, news)?;
+    lock_down(order.uid, init, SERVER_FILES, PROCESSES + runs * PROCESSES_EACH)
+        .map_err(cannot("give up its rights"))?;
+    Ok(Ready::Server(Box::new(Start { wanted, doors, code, guests })))
+}
+
+/// Become a process of its own: with a session and a name, without anybody's
+/// descriptors but those that are kept, and within its bounds.
+fn begin(
+    kind: &str,
+    order: &Run,
+    directory: &OwnedFd,
+    diary: &Diary,
+    news: &News,
+    mut kept: Vec<RawFd>,
+) -> Result<Spec, String> {
     rustix::process::setsid().map_err(|error| cannot("begin a session")(error.into()))?;
     rustix::process::umask(Permissions::WGRP | Permissions::WOTH);
     let spec = read_spec(directory)?;
-    process::set_name(&format!("wasm:{}", spec.id.container)).map_err(cannot("take its name"))?;
+    let name = format!("{kind}:{}", spec.id.container);
+    process::set_name(&name).map_err(cannot("take its name"))?;
     process::null_stdio().map_err(cannot("open /dev/null"))?;
-    let mut kept = vec![output.fd(), diary.pipe_fd()];
+    kept.push(diary.pipe_fd());
     kept.extend(news.fds());
-    kept.extend(doors.iter().map(AsRawFd::as_raw_fd));
     process::close_all_but(&mut kept).map_err(cannot("close descriptors"))?;
     for group in &order.cgroups {
         std::fs::write(group, b"0").map_err(|error| format!("cannot join {group}: {error}"))?;
     }
-    if let Some(wanted) = spec.http.clone() {
-        let doors = Doors::of(doors)?;
-        std::env::set_current_dir(&order.cache).map_err(cannot("enter the cache"))?;
-        let code = match wanted.mode {
-            Mode::Proxy => {
-                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-                let file = rustix::fs::open(&*order.artifact, flags, Permissions::empty());
-                let file = file.map_err(|error| cannot("open compiled code")(error.into()))?;
-                Source::Component(file, order.kind)
-            }
-            Mode::Wagi => Source::Module(engine, engine.load(&order.artifact, order.kind)?),
-        };
-        std::env::set_current_dir("/").map_err(cannot("leave the cache"))?;
-        let runs = u64::from(if wanted.mode == Mode::Wagi { wanted.concurrency } else { 0 });
-        let guests = Guests::admit(spec, output, news)?;
-        lock_down(order.uid, init, SERVER_FILES, PROCESSES + runs * PROCESSES_EACH)
-            .map_err(cannot("give up its rights"))?;
-        return Ok(Ready::Server(Box::new(Start { wanted, doors, code, guests })));
-    }
-    let limit_bytes = spec.memory_limit_bytes.filter(|_| order.bounded);
-    let guest = Guest::admit(&spec, output, news, limit_bytes)?;
-    std::env::set_current_dir(&order.cache).map_err(cannot("enter the cache"))?;
-    lock_down(order.uid, init, FILES, PROCESSES).map_err(cannot("give up its rights"))?;
-    let code = engine.load(&order.artifact, order.kind)?;
-    std::env::set_current_dir("/").map_err(cannot("leave the cache"))?;
-    Ok(Ready::Command(code, Box::new(guest)))
+    Ok(spec)
 }
 
 fn read_spec(directory: &OwnedFd) -> Result<Spec, String> {
@@ -190,7 +268,8 @@ impl Diary {
             rustix::fs::openat(directory, JOURNAL, flags, Permissions::from_raw_mode(0o640));
         let mut journal = match opened {
             Ok(fd) => File::from(fd),
-            Err(Errno::EXIST) => return Ok(None), // the request came twice
+            // The request came twice, or nobody wants it any more.
+            Err(Errno::EXIST | Errno::NOENT) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         let stat = std::fs::read_to_string("/proc/self/stat")?;
@@ -228,6 +307,27 @@ impl Diary {
             started_at_ns: self.entered_at_ns,
             finished_at_ns: process::unix_ns(),
         }
+    }
+
+    /// Tell how it went; `close` is given what is to be said of that, last of all.
+    fn conclude(
+        &mut self,
+        ran: std::thread::Result<Result<Outcome, String>>,
+        close: impl FnOnce(&str),
+    ) -> ! {
+        let outcome = match ran {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(why)) => {
+                close("");
+                self.end(&never_started(&why))
+            }
+            Err(panic) => {
+                outcomes::failed(panic.downcast_ref::<String>().map_or("panic", |text| text))
+            }
+        };
+        close(&outcome.trace);
+        let how = self.by_itself(&outcome);
+        self.end(&how)
     }
 
     fn end(&mut self, how: &ExitRecord) -> ! {

@@ -70,9 +70,9 @@ class Puller(Protocol):
 @dataclasses.dataclass(frozen=True)
 class Streams:
     """
-    Descriptors of ours for a program; in blocking mode, as for any process.
+    Descriptors of ours for a program; their modes are left as they are.
 
-    They may be files, pipes, sockets, terminals, /dev/null.
+    They may be pipes, sockets, terminals, files, /dev/null.
     """
 
     stdin: int

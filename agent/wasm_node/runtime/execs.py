@@ -296,7 +296,7 @@ class Execs:
 
 def _unfit(export: str, artifact: cache.Artifact) -> str:
     """Return why a program cannot be run so; or nothing."""
-    if artifact.kind == "proxy" and not export:
+    if artifact.kind in messages.SERVERS and not export:
         return "it answers HTTP requests and has no start; name an export to call"
     if len(export.encode()) > _MOST_EXPORT_BYTES:
         return f"the name of an export has at most {_MOST_EXPORT_BYTES} bytes"

@@ -229,8 +229,10 @@ class _Supervisor:
             self._server.tell(attempt.fact())
 
     def _asked(self, client: server.Connection, seq: int, request: messages.Request) -> None:
-        if _is_too_early(client, seq, request):
-            return
+        if not _is_too_early(client, seq, request):
+            self._do(client, seq, request)
+
+    def _do(self, client: server.Connection, seq: int, request: messages.Request) -> None:
         match request:
             case messages.Hello():
                 self._greet(client, seq, request.version)

@@ -146,7 +146,7 @@ impl Runs {
         }
         let outcome = guests
             .run(variables, input, output)
-            .and_then(|guest| self.engine.run(&self.code, guest, || ()));
+            .and_then(|guest| self.engine.run(&self.code, guest, "", || ()));
         match outcome {
             Ok(outcome) => {
                 guests.log(&outcome.trace);
