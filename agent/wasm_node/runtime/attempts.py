@@ -62,6 +62,10 @@ class Attempt:
         with contextlib.suppress(OSError):  # then it may be told of the attempt later
             durable.write(self.directory / layout.SPARED, b"%d" % self.spared)
 
+    def kills(self, in_group: int) -> int:
+        """Return how many of so many kills by the kernel were not of others."""
+        return max(0, in_group - self.spared)  # the group may be gone by now
+
     def note_stop(self, note: journal.StopNote) -> None:
         """Put a stop on record; before any signal is sent."""
         self.stop = note

@@ -193,7 +193,7 @@ class Execs:
             self._by_pid[told.pid] = run
 
     def _kills(self, attempt: attempts.Attempt) -> int:
-        return self._limits.memory_kills(attempt.id) - attempt.spared
+        return attempt.kills(self._limits.memory_kills(attempt.id))
 
     def _prepared(self, run: _Run, got: cache.Answer) -> None:
         if run.over:

@@ -187,7 +187,7 @@ class _Supervisor:
         how = endings.decide(
             attempt.told,
             stopped=attempt.stop is not None and attempt.stop.signalled,
-            memory_kills=self._limits.memory_kills(attempt.id) - attempt.spared,
+            memory_kills=attempt.kills(self._limits.memory_kills(attempt.id)),
             status=status,
             now_ns=time.time_ns(),
         )

@@ -43,6 +43,7 @@ def run(guest: str, *args: str, stdin: bytes = b"") -> subprocess.CompletedProce
         ("last-words", ["0"], "the last words\n"),
         ("longline", [], "x" * 102_399 + "\n"),
         ("component-hello", ["Ada", "B C"], "hello from a component Ada B C\n"),
+        ("ticks", ["60000"], ""),
     ],
 )
 def test_output(guest: str, args: Sequence[str], output: str) -> None:

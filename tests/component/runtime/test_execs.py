@@ -118,6 +118,22 @@ async def test_stdin_is_a_stream(shared: RunningRuntime, beside: records.Attempt
     assert (0, EndedBy.ITSELF) == (how.code, how.ended_by)
 
 
+async def test_it_may_wait_for_more_than_input(
+    shared: RunningRuntime, beside: records.AttemptId
+) -> None:
+    """No input is no event: a clock goes on beside it."""
+    async with live(shared, beside, running.command("ticks", "20")) as program:
+        got = await program.read()
+        os.write(program.stdin, b"typed\n")
+        while b"typed" not in got:
+            got += await program.read()
+        os.close(program.stdin)
+        how = await program.end()
+
+    assert got.startswith(b"tick\n")
+    assert how.code == 0
+
+
 async def test_much_goes_through(shared: RunningRuntime, beside: records.AttemptId) -> None:
     """Megabytes in are the same megabytes out."""
     data = os.urandom(MIB) * 4
@@ -359,6 +375,8 @@ async def test_memory_is_bounded_as_the_attempts(own: RunningRuntime) -> None:
     spec = own.spec("sleep", memory=32 * MIB)
     attempt = await own.started(spec)
     said = await told(own, spec.id, running.command("grow"))
+    await asyncio.to_thread(own.kill, "supervisor")  # the next one knows it, too
+    assert attempt == await own.started(spec)
     os.kill(attempt.pid, signal.SIGKILL)
     ended = await own.ended(spec.id)
 
