@@ -40,6 +40,7 @@ class Attempt:
         stop: the note of its stop; None: nobody asked.
         exit: how it ended; None before.
         http: how it serves HTTP; None: it does not.
+        beside: pids of programs that run beside it.
         spared: kills by the kernel, in its group, of programs beside it.
     """
 
@@ -50,6 +51,7 @@ class Attempt:
     stop: journal.StopNote | None = None
     exit: records.ExitRecord | None = None
     http: records.Http | None = None
+    beside: set[int] = dataclasses.field(default_factory=set)
     spared: int = 0
 
     def read_journal(self) -> None:
@@ -207,13 +209,13 @@ class Attempts:
         attempt.phase = Phase.RUNNING
         self._by_pid[attempt.told.pid] = attempt
 
-    def ends(self, attempt: Attempt, how: records.ExitRecord) -> None:
-        """Put on record how its worker ended; it may not be all of it yet."""
+    def put_down(self, attempt: Attempt, how: records.ExitRecord) -> None:
+        """Put on record how its worker ended; that may not be all of it yet."""
         self._by_pid.pop(attempt.told.pid, None)
         attempt.note_exit(how)
 
-    def ended(self, attempt: Attempt, how: records.ExitRecord) -> None:
-        """Note that nothing of it is left."""
+    def ends(self, attempt: Attempt, how: records.ExitRecord) -> None:
+        """Note how it ended, and that nothing of it is left."""
         attempt.exit = how
         attempt.phase = Phase.ENDED
 

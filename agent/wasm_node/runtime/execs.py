@@ -167,6 +167,7 @@ class Execs:
             return False
         self._look(run)
         del self._by_pid[pid]
+        run.attempt.beside.discard(pid)
         by_kernel = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         how = endings.decide(
             run.told,
@@ -190,6 +191,7 @@ class Execs:
         told = processes.told(run.directory)
         if told.pid:  # else nobody has claimed it, or has taken the claim back
             run.told = told
+            run.attempt.beside.add(told.pid)
             self._by_pid[told.pid] = run
 
     def _kills(self, attempt: attempts.Attempt) -> int:

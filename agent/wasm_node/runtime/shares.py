@@ -1,5 +1,5 @@
 """
-What running attempts use of memory and tasks, each by its worker's own figures.
+What running attempts use of memory and tasks, each by its workers' own figures.
 
 A worker is a fork: what it has in common with the fork server would not come
 back with its end, so as much as that has is not counted, and of what the worker
@@ -33,17 +33,19 @@ class Shares:
             key=lambda pair: pair[0],
         )
         common = self._common()
-        return [
-            messages.Share(each.id, max(0, memory - common), tasks)
-            for _, each in running[: messages.PAGE]
-            for memory, tasks in _figures(each.told.pid)
-        ]
+        shares = []
+        for _, each in running[: messages.PAGE]:
+            figures = _of(each)
+            memory = sum(max(0, own - common) for own, _ in figures)
+            if figures:
+                shares.append(messages.Share(each.id, memory, sum(tasks for _, tasks in figures)))
+        return shares
 
     def total_bytes(self) -> int:
         """Return what all of us use together."""
         common = self._common()
         own = sum(memory for pid in (self._init, os.getpid()) for memory, _ in _figures(pid))
-        workers = (memory for each in self._running() for memory, _ in _figures(each.told.pid))
+        workers = (memory for each in self._running() for memory, _ in _of(each))
         return own + common + sum(max(0, each - common) for each in workers)
 
     def _running(self) -> list[attempts.Attempt]:
@@ -62,6 +64,12 @@ class Shares:
 def _is_fork_server(pid: int) -> bool:
     name = durable.read(Path(f"/proc/{pid}/comm"))
     return name is not None and name.decode().startswith(_FORK_SERVER)
+
+
+def _of(attempt: attempts.Attempt) -> list[tuple[int, int]]:
+    """Return the figures of its worker, and of those that run beside it."""
+    pids = (attempt.told.pid, *attempt.beside)
+    return [found for pid in pids for found in _figures(pid)]
 
 
 def _figures(pid: int) -> list[tuple[int, int]]:

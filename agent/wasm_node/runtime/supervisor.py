@@ -204,13 +204,13 @@ class _Supervisor:
     def _over(self, attempt: attempts.Attempt, how: records.ExitRecord) -> None:
         if attempt.stop is not None and attempt.stop.shutdown:
             how = endings.shut_down(how)
-        self._known.ends(attempt, how)
+        self._known.put_down(attempt, how)
         self._stops.over(attempt)
         self._execs.end(attempt.id, lambda: self._nothing_left(attempt, how))
 
     def _nothing_left(self, attempt: attempts.Attempt, how: records.ExitRecord) -> None:
         # Nothing runs beside it any more: a next one may have all that it had.
-        self._known.ended(attempt, how)
+        self._known.ends(attempt, how)
         self._limits.remove(attempt.id)
         if attempt.http is not None:
             self._listeners.close(attempt.id)

@@ -388,6 +388,25 @@ async def test_memory_is_bounded_as_the_attempts(own: RunningRuntime) -> None:
     assert (137, EndedBy.CRASH) == (ended.code, ended.ended_by)
 
 
+async def test_what_it_uses_is_its_attempts(
+    shared: RunningRuntime, beside: records.AttemptId
+) -> None:
+    """Tasks count for the attempt for as long as it runs."""
+
+    async def tasks() -> int:
+        shares = await shared.containers.shares()
+        return next(each.tasks for each in shares if each.id == beside)
+
+    before = await tasks()
+    async with live(shared, beside, running.command("count", "1000")) as program:
+        await program.read()
+        meanwhile = await tasks()
+    until(lambda: not workers(shared), "it is killed")
+
+    assert meanwhile > before
+    assert await tasks() == before
+
+
 async def test_denied_memory_is_told(ordinary: RunningRuntime, engine: str) -> None:
     """Without a group its own memory has the bound of the attempt's."""
     spec = ordinary.spec("sleep", memory=8 * MIB)
