@@ -4,9 +4,12 @@ The native engine's wheel, built by cargo and kept in the cache.
 `python -m e2e.cluster.engine` has it in this environment, with the word `check`
 lints and tests its sources instead.
 
-Two entries: the wheel, by the hash of its sources and the compiler's version,
-and cargo's own directory, by the compiler's alone, since the two hundred crates
-below ours take a quarter of an hour on two cores, and ours takes a minute.
+Two entries: the wheel, by the hash of its sources, of this file and the
+compiler's version, and cargo's own directory, by the compiler's alone, since
+the two hundred crates below ours take a quarter of an hour on two cores, and
+ours takes a minute. Several checkouts share it; cargo tells by times alone
+whether a file has changed, so what it has of our crate goes with each change of
+the sources.
 Where there is no cargo there is no such engine: guests run on wasmtime's Python
 binding.
 """
@@ -36,11 +39,8 @@ def wheel() -> Path | None:
     """Give the wheel for this machine, built if need be; None: no cargo."""
     if not _compiler():
         return None
-    digest = hashlib.sha256(_compiler())
-    for pattern in ("*.toml", "*.lock", "src/**/*.rs"):
-        for source in sorted(_SOURCES.glob(pattern)):
-            digest.update(source.read_bytes())
-    folder = cache.entry(f"engine/wheel-{digest.hexdigest()[:16]}", _build)
+    key = hashlib.sha256(_sources() + Path(__file__).read_bytes()).hexdigest()[:16]
+    folder = cache.entry(f"engine/wheel-{key}", _build)
     return next(folder.glob("*.whl"))
 
 
@@ -96,7 +96,22 @@ def _target() -> Iterator[dict[str, str]]:
     target.mkdir(parents=True, exist_ok=True)
     with (target / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        yield {**os.environ, "CARGO_TARGET_DIR": str(target)}
+        env = {**os.environ, "CARGO_TARGET_DIR": str(target)}
+        built = target / "sources"
+        if not built.exists() or built.read_bytes() != _sources():
+            words = ["cargo", "clean", "--quiet", "--release", "--package", _DISTRIBUTION]
+            subprocess.run(words, cwd=_SOURCES, env=env, check=True)
+            built.write_bytes(_sources())
+        yield env
+
+
+def _sources() -> bytes:
+    """Return a hash of all that the engine is made of, the compiler too."""
+    digest = hashlib.sha256(_compiler())
+    for pattern in ("*.toml", "*.lock", "src/**/*.rs"):
+        for source in sorted(_SOURCES.glob(pattern)):
+            digest.update(source.read_bytes())
+    return digest.digest()
 
 
 @functools.cache
