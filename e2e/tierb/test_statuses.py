@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from e2e import images, namespaces, pods
-from e2e.cluster import binaries
+from e2e.cluster import binaries, wait_until
 from e2e.cluster.hosts import Hosts
 from e2e.cluster.release import Release
 from e2e.tierb import statuses
@@ -68,6 +68,8 @@ def _bound(case: statuses.Case, image: str, node: str) -> dict[str, object]:
 def _settled(namespace: namespaces.Namespace, case: statuses.Case) -> dict[str, object]:
     if case.deleted:
         namespace.wait(case.name, "a running pod", pods.is_ready, within_s=_WITHIN_S)
+        said = f"{statuses.UP}\n"
+        wait_until(lambda: namespace.log(case.name) == said, "its word", within_s=_WITHIN_S)
         namespace.kubectl("delete", "pod", case.name, "--wait=false")
     return namespace.wait(case.name, "its end state", case.settled, within_s=_WITHIN_S).pod
 

@@ -108,7 +108,12 @@ def test_all_of_a_failed_pod() -> None:
     }
     assert {"reason", "message"}.isdisjoint(made)
     assert made["conditions"] == [
-        _condition("PodReadyToStartContainers", "False"),
+        _condition(
+            "PodReadyToStartContainers",
+            "False",
+            reason="PodSandboxNotReady",
+            message="pod sandbox is not ready",
+        ),
         _condition("Initialized", "True"),
         _condition("Ready", "False", reason="PodFailed"),
         _condition("ContainersReady", "False", reason="PodFailed"),
@@ -246,3 +251,28 @@ def test_what_a_new_pod_waits_for(inits: list[dict[str, str]], reason: str) -> N
     made = _status(_pod(initContainers=inits), observed.ObservedContainer())
 
     assert made["containerStatuses"][0]["state"] == {"waiting": {"reason": reason}}
+
+
+@pytest.mark.parametrize(
+    ("main", "expected"),
+    [
+        (
+            observed.ObservedContainer(),
+            _condition(
+                "PodReadyToStartContainers",
+                "False",
+                reason="PodSandboxNotReady",
+                message="no pod sandbox exists",
+            ),
+        ),
+        (
+            observed.ObservedContainer(failing=observed.Failing("ErrImagePull", "m", 1, NOW)),
+            _condition("PodReadyToStartContainers", "True"),
+        ),
+    ],
+)
+def test_when_a_pod_has_its_place(
+    main: observed.ObservedContainer, expected: dict[str, Any]
+) -> None:
+    """As GeneratePodReadyToStartContainersCondition: before any image."""
+    assert _status(_pod(), main)["conditions"][0] == expected

@@ -282,10 +282,8 @@ def _conditions(
     sidecars = {each.name for each in wanted.sidecars}
     lasting = (*(each for each in inits if each.name in sidecars), *containers)
     containers_ready = _containers_ready(lasting, phase)
-    over = phase in ("Succeeded", "Failed")
-    begun = any(each.container_id for each in (*inits, *containers))
     rows: dict[str, _Row] = {
-        "PodReadyToStartContainers": ("True" if begun and not over else "False", None, None),
+        "PodReadyToStartContainers": _ready_to_start(seen, phase),
         "Initialized": _initialized(wanted, seen, phase),
         "Ready": _ready(wanted, containers_ready),
         "ContainersReady": containers_ready,
@@ -297,6 +295,20 @@ def _conditions(
     return tuple(
         _condition(kind, *row, held.get(kind), wanted.generation, now) for kind, row in rows.items()
     )
+
+
+def _ready_to_start(seen: observed.ObservedPod, phase: str) -> _Row:
+    """
+    As GeneratePodReadyToStartContainersCondition.
+
+    A kubelet makes a sandbox before it pulls an image. What is ready here by
+    then is the pod's place; it is so once one of its containers was tried.
+    """
+    tried = any(each.current or each.failing for each in seen.containers.values())
+    if tried and phase not in ("Succeeded", "Failed"):
+        return "True", None, None
+    said = "pod sandbox is not ready" if tried else "no pod sandbox exists"
+    return "False", "PodSandboxNotReady", said
 
 
 def _initialized(wanted: desired.DesiredPod, seen: observed.ObservedPod, phase: str) -> _Row:
