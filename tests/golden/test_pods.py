@@ -72,7 +72,10 @@ def _container(name: str, told: dict[str, Any]) -> observed.ObservedContainer:
         verdicts={probe.Kind(kind): passing for kind, passing in told.get("verdicts", {}).items()},
         settling=current.id if current and "settling" in told else None,
         unsettled=told.get("settling") == "failed",
-        made_of=told.get("made_of", {}),
+        made_of={
+            number: observed.Made(name, f"r/{name}@sha256:1")
+            for number, name in told.get("made_of", {}).items()
+        },
         replaced=told.get("replaced"),
     )
 

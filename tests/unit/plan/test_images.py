@@ -7,8 +7,9 @@ from wasm_node.agent.plan import images
 def test_it_is_kept_of_two_attempts() -> None:
     """Of the newest and the one before it: no more can matter."""
     seen = observed.ObservedContainer()
-    for attempt, image in enumerate("abcd"):
-        seen = images.noted(seen, attempt, image)
-    again = images.noted(seen, 3, "d")
+    made = [observed.Made(each, f"r/{each}@sha256:1") for each in "abcd"]
+    for attempt, each in enumerate(made):
+        seen = images.noted(seen, attempt, each)
+    again = images.noted(seen, 3, made[3])
 
-    assert {2: "c", 3: "d"} == seen.made_of == again.made_of
+    assert {2: made[2], 3: made[3]} == seen.made_of == again.made_of

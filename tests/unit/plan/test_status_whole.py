@@ -63,7 +63,8 @@ def _condition(kind: str, value: str, **more: str) -> dict[str, Any]:
 
 def test_all_of_a_running_pod() -> None:
     """Fields and conditions are a kubelet's: GeneratePodReadyCondition etc."""
-    main = observed.ObservedContainer(current=RUNNING, image_id="r/x@sha256:1")
+    made = observed.Made("x", "r/x@sha256:1")
+    main = observed.ObservedContainer(current=RUNNING, made_of={2: made})
 
     assert _status(_pod(), main) == {
         "phase": "Running",

@@ -241,17 +241,17 @@ class Reconciler:
         hook, attempt = wanted.lifecycle.post_start, action.attempt
 
         def made(before: observed.ObservedContainer) -> observed.ObservedContainer:
-            return images.noted(before, attempt, wanted.image)
+            return images.noted(before, attempt, observed.Made(wanted.image, here.image_id))
 
         def noted(before: observed.ObservedContainer) -> observed.ObservedContainer:
-            now = made(before)
-            return dataclasses.replace(now, image_id=here.image_id, backoff_s=action.backoff_s)
+            return dataclasses.replace(made(before), backoff_s=action.backoff_s)
 
-        # NB: kept before the start, as a crash right after it must find them;
-        # seen after it, as until then the attempt before has its own back-off.
+        # NB: kept before the start, as a crash right after it must find them.
+        # The back-off is seen after it, as until then the attempt before has
+        # its own; the image before it, as news of it come by another way.
         await self._keep(pod, wanted.name, noted)
         self._seen.change(pod.ref.uid, wanted.name, made)
-        if hook is not None:  # before the start, as news of that come by another way
+        if hook is not None:  # likewise
             settling = records.AttemptId(pod.ref.uid, wanted.name, attempt)
             self._change(settling, settling=settling, unsettled=False)
         try:

@@ -91,6 +91,20 @@ class ImageHere:
 
 
 @dataclasses.dataclass(frozen=True)
+class Made:
+    """
+    What an attempt is made of.
+
+    Attributes:
+        image: as the manifest had it then.
+        image_id: for `status.imageID`.
+    """
+
+    image: str
+    image_id: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Failing:
     """
     Something before the start failed; it is tried again.
@@ -118,7 +132,6 @@ class ObservedContainer:
     Attributes:
         current: the newest attempt, running or ended; None before the first.
         last: the ending of the attempt before the newest one.
-        image_id: of the newest attempt.
         backoff_s: what the attempt after the newest one waits.
         image: None until pulled for the next attempt.
         failing: why the next attempt has not begun.
@@ -127,22 +140,20 @@ class ObservedContainer:
         settling: the attempt whose postStart hook is not done; it counts as
             one that has not begun.
         unsettled: that hook has failed.
-        made_of: the image of each attempt, as the manifest had it then; of
-            the last few.
+        made_of: the image of each attempt; of the last few.
         replaced: the attempt that is stopped as its image is another now:
             one more follows it, however it ends.
     """
 
     current: Fact | None = None
     last: Ended | None = None
-    image_id: str = ""
     backoff_s: float = 0.0
     image: ImageHere | None = None
     failing: Failing | None = None
     verdicts: Mapping[probe.Kind, bool] = dataclasses.field(default_factory=dict)
     settling: records.AttemptId | None = None
     unsettled: bool = False
-    made_of: Mapping[int, str] = dataclasses.field(default_factory=dict)
+    made_of: Mapping[int, Made] = dataclasses.field(default_factory=dict)
     replaced: int | None = None
 
     @property

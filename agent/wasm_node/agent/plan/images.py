@@ -20,9 +20,18 @@ def is_changed(wanted: desired.DesiredContainer, seen: observed.ObservedContaine
 
 def named(wanted: desired.DesiredContainer, seen: observed.ObservedContainer) -> str:
     """Return the image of the newest attempt, for `status.image`."""
-    if seen.current is None:
-        return wanted.image
-    return seen.made_of.get(seen.current.id.attempt, wanted.image)
+    made = _made(seen)
+    return made.image if made else wanted.image
+
+
+def image_id(wanted: desired.DesiredContainer, seen: observed.ObservedContainer) -> str:
+    """Return that of the newest attempt, before it of what is fetched."""
+    known = _made(seen) or (None if is_stale(wanted, seen) else seen.image)
+    return known.image_id if known else ""
+
+
+def _made(seen: observed.ObservedContainer) -> observed.Made | None:
+    return seen.made_of.get(seen.current.id.attempt) if seen.current else None
 
 
 def is_stale(wanted: desired.DesiredContainer, seen: observed.ObservedContainer) -> bool:
@@ -32,7 +41,9 @@ def is_stale(wanted: desired.DesiredContainer, seen: observed.ObservedContainer)
     return fetched != wanted.image or failed not in ("", wanted.image)
 
 
-def noted(seen: observed.ObservedContainer, attempt: int, image: str) -> observed.ObservedContainer:
+def noted(
+    seen: observed.ObservedContainer, attempt: int, made: observed.Made
+) -> observed.ObservedContainer:
     """Return the container with a note of what an attempt is made of."""
-    kept = {number: name for number, name in seen.made_of.items() if number >= attempt - 1}
-    return dataclasses.replace(seen, made_of={**kept, attempt: image})
+    kept = {number: each for number, each in seen.made_of.items() if number >= attempt - 1}
+    return dataclasses.replace(seen, made_of={**kept, attempt: made})

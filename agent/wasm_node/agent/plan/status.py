@@ -164,7 +164,7 @@ def _container(
     return podstatus.ContainerStatus(
         name=container.name,
         image=images.named(container, seen),
-        image_id=seen.image_id or (seen.image.image_id if seen.image else ""),
+        image_id=images.image_id(container, seen),
         container_id=probes.container_id(seen.current.id) if seen.current else "",
         ready=_is_ready(wanted, container, pod),
         started=probes.is_started(container, seen, wanted.status),

@@ -17,20 +17,18 @@ from wasm_node.agent.model import ids, observed
 
 
 class _Container(msgspec.Struct, frozen=True):
-    image_id: str
     backoff_s: float
-    made_of: dict[int, str] = {}
+    made_of: dict[int, observed.Made] = {}
     replaced: int | None = None
 
     @classmethod
     def of(cls, seen: observed.ObservedContainer) -> Self:
         """Return what is kept of a container."""
-        return cls(seen.image_id, seen.backoff_s, dict(seen.made_of), seen.replaced)
+        return cls(seen.backoff_s, dict(seen.made_of), seen.replaced)
 
     def observed(self) -> observed.ObservedContainer:
         """Return the container as far as it was kept."""
         return observed.ObservedContainer(
-            image_id=self.image_id,
             backoff_s=self.backoff_s,
             made_of=self.made_of,
             replaced=self.replaced,
