@@ -24,9 +24,9 @@ from wasm_node.agent.kube import client, events, nodes, podsink, podsource, revi
 from wasm_node.agent.logs import changes, store
 from wasm_node.agent.logs import pods as pod_logs
 from wasm_node.agent.loops import claim, evicting, heartbeat
-from wasm_node.agent.oci import puller
+from wasm_node.agent.oci import lookup, puller
 from wasm_node.agent.plan import node as planning
-from wasm_node.agent.probes import network
+from wasm_node.agent.probes import commands, network
 from wasm_node.agent.server import kubelet, liveness
 
 log = logging.getLogger(__name__)
@@ -132,6 +132,11 @@ async def _serve(
             containers=measured.containers(containers),
             logs=logs,
             prober=measured.prober(network.NetworkProber()),
+            commands=measured.commands(
+                commands.ContainerCommands(
+                    lookup.DiskPrograms(directory.state, directory.images), containers
+                )
+            ),
             workers=workers.SocketWorkers(directory.run),
             clock=time,
             progress=lambda *_: None,

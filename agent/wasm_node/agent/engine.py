@@ -49,6 +49,7 @@ class Outside:
     containers: interfaces.Containers
     logs: interfaces.LogStore
     prober: interfaces.Prober
+    commands: interfaces.Commands
     workers: interfaces.HttpWorkers
     clock: interfaces.Clock
     progress: fetching.Progress
@@ -113,7 +114,7 @@ class PodEngine:
             self._wanted,
             self._seen,
         )
-        caller = hooking.Caller(outside.prober, self._endpoint, outside.clock)
+        caller = hooking.Caller(outside.prober, outside.commands, self._endpoint, outside.clock)
         hands = reconcile.Hands(
             fetching.Fetcher(
                 outside.puller,
@@ -150,6 +151,7 @@ class PodEngine:
             self._wanted,
             self._seen,
             outside.prober,
+            outside.commands,
             self._endpoint,
             outside.events,
             outside.clock,

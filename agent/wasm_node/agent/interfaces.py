@@ -184,6 +184,20 @@ class Resources(Protocol):
         """
 
 
+class Programs(Protocol):
+    """What commands mean in containers that run."""
+
+    async def find(self, attempt: records.AttemptId, command: Sequence[str]) -> image.Command:
+        """
+        Look `command[0]` up in what the attempt's guest sees.
+
+        Raises:
+            BadInput: nothing of that name, or not wasm; says which.
+            NotFound: there is no such attempt on this node.
+            Retryable: its image cannot be read now.
+        """
+
+
 class HttpWorkers(Protocol):
     """The workers of containers that serve HTTP, each by a way of its own."""
 
@@ -225,6 +239,27 @@ class Prober(Protocol):
 
         Whatever the other side does is an outcome, never an exception; the
         endpoint is where the check's port is, or its own `host` if it has one.
+        """
+
+
+class Commands(Protocol):
+    """Checks and hooks that are commands inside of containers."""
+
+    async def call(
+        self, wanted: probe.Exec, attempt: records.AttemptId, *, within_s: float
+    ) -> probe.Outcome:
+        """
+        Carry out the exec of a hook; its program's compilation is of the time.
+
+        Nothing the guest does is an exception, as of `probe`.
+        """
+
+    async def probe(self, wanted: probe.Probe, attempt: records.AttemptId) -> probe.Outcome:
+        """
+        Carry out one check that is an Exec, within its timeout.
+
+        Whatever becomes of it is an outcome, never an exception. The timeout
+        is the guest's: neither waiting for others nor compiling counts.
         """
 
 

@@ -23,8 +23,8 @@ from wasm_node.agent.containers import client, workers
 from wasm_node.agent.files import images, localpods, manifests
 from wasm_node.agent.logs import changes, following, store
 from wasm_node.agent.model import actions, desired, ids, log_options, traffic
-from wasm_node.agent.oci import puller
-from wasm_node.agent.probes import network
+from wasm_node.agent.oci import lookup, puller
+from wasm_node.agent.probes import commands, network
 from wasm_node.protocol import records
 from wasm_node.protocol import settings as runtime_settings
 
@@ -168,14 +168,17 @@ class _Laptop:
         self._terminal = terminal = _Terminal(verbose=verbose)
         self._found: Mapping[str, desired.DesiredPod] = {}
         self._serving: set[records.AttemptId] = set()
+        containers = client.RuntimeContainers(directory.state, directory.socket)
+        programs = lookup.DiskPrograms(directory.state, directory.images)
         outside = engine.Outside(
             source=self._local,
             sink=self._local,
             events=terminal,
             puller=puller_,
-            containers=client.RuntimeContainers(directory.state, directory.socket),
+            containers=containers,
             logs=self._logs,
             prober=network.NetworkProber(),
+            commands=commands.ContainerCommands(programs, containers),
             workers=_Announcing(workers.SocketWorkers(directory.run), self._serves),
             clock=clock.SystemClock(),
             progress=terminal.progress,

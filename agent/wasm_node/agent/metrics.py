@@ -69,6 +69,10 @@ class Metrics:
         """Return a Prober that counts the results of another."""
         return _Prober(inner, self._probes)
 
+    def commands(self, inner: interfaces.Commands) -> interfaces.Commands:
+        """Return Commands that count the results of others' probes."""
+        return _Commands(inner, self._probes)
+
     def gauges(self, *wanted: Gauge) -> None:
         """Show what these functions return whenever somebody asks."""
         self._registry.register(_Gauges(wanted))
@@ -227,6 +231,18 @@ class _Prober:
 
     async def probe(self, wanted: probe.Probe, at: probe.Endpoint) -> probe.Outcome:
         outcome = await self._inner.probe(wanted, at)
+        self._results.labels(wanted.kind.value, _RESULTS[type(outcome)]).inc()
+        return outcome
+
+
+class _Commands:
+    def __init__(self, inner: interfaces.Commands, results: prometheus_client.Counter) -> None:
+        self._inner = inner
+        self._results = results
+        self.call = inner.call
+
+    async def probe(self, wanted: probe.Probe, attempt: records.AttemptId) -> probe.Outcome:
+        outcome = await self._inner.probe(wanted, attempt)
         self._results.labels(wanted.kind.value, _RESULTS[type(outcome)]).inc()
         return outcome
 

@@ -3,7 +3,7 @@
 import pytest
 
 from wasm_node.agent import errors
-from wasm_node.agent.model import desired, environment, parsing
+from wasm_node.agent.model import desired, environment, expansion, parsing
 
 PLACE = environment.Place("wasm-a", "10.0.0.1", "10.0.0.2")
 ALLOCATABLE = environment.Allocatable(2000, 2**30, 110)
@@ -37,7 +37,7 @@ def _resolve(objects: environment.Objects | None = None, **container: object) ->
 )  # fmt: skip
 def test_expansion(text: str, expected: str) -> None:
     """References follow apimachinery's expansion, unknown ones stay."""
-    assert expected == environment.expand(text, {"X": "1"})
+    assert expected == expansion.expand(text, {"X": "1"})
 
 
 def test_later_wins_and_sees_earlier() -> None:

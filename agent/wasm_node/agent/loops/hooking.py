@@ -1,4 +1,4 @@
-"""Carrying out hooks of containers: what a sleep and an httpGet come to."""
+"""Carrying out hooks of containers: what each kind of them comes to."""
 
 import math
 
@@ -16,10 +16,12 @@ class Caller:
     def __init__(
         self,
         prober: interfaces.Prober,
+        commands: interfaces.Commands,
         endpoints: probing.Endpoints,
         clock: interfaces.Clock,
     ) -> None:
         self._prober = prober
+        self._commands = commands
         self._endpoints = endpoints
         self._clock = clock
 
@@ -35,6 +37,9 @@ class Caller:
         if isinstance(hook, hooks.Sleep):
             await self._clock.sleep(min(hook.seconds, within_s))
             return ""
+        if isinstance(hook, probe.Exec):
+            outcome = await self._commands.call(hook, attempt, within_s=within_s)
+            return "" if isinstance(outcome, probe.Passed) else outcome.why or "it failed"
         at = probe.endpoint(hook, lambda port: self._endpoints(pod, attempt, port))
         if at is None:
             return f'port "{hook.port}" not found'

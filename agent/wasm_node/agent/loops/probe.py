@@ -26,7 +26,8 @@ from wasm_node.protocol import records
 log = logging.getLogger(__name__)
 
 _PARALLEL = 256
-"""What hangs until its timeout keeps a place: enough of them for many pods."""
+"""What hangs until its timeout keeps a place: enough of them for many pods.
+Commands have none: `Commands` sees to it how many there are."""
 _GRAIN_S = 0.1
 """What is due within this time begins together: a third less CPU for each."""
 _IDLE_S = 3600.0
@@ -58,6 +59,7 @@ class Probing:
         wanted: pods.DesiredStore,
         seen: pods.ObservedStore,
         prober: interfaces.Prober,
+        commands: interfaces.Commands,
         endpoints: Endpoints,
         events: interfaces.Events,
         clock: interfaces.Clock,
@@ -65,6 +67,7 @@ class Probing:
         self._wanted = wanted
         self._seen = seen
         self._prober = prober
+        self._commands = commands
         self._endpoints = endpoints
         self._events = events
         self._clock = clock
@@ -87,8 +90,12 @@ class Probing:
             while True:
                 await self._until_due()
                 for each in self._taken():
-                    await self._slots.acquire()  # NB: released by the task
-                    group.create_task(self._carry_out(each))
+                    if isinstance(each.probe.check, probe.Exec):
+                        group.create_task(self._carry_out(each))
+                    else:
+                        await self._slots.acquire()
+                        task = group.create_task(self._carry_out(each))
+                        task.add_done_callback(lambda _: self._slots.release())
 
     async def _until_due(self) -> None:
         # NB: cut short by `_push`, for what is due earlier.
@@ -150,8 +157,6 @@ class Probing:
         except Exception:  # one probe's trouble, a bug, is not the node's
             log.exception("Cannot carry out a probe of %s", planned.attempt)
             outcome = probe.Unclear("wasm-node failed: its log says why")
-        finally:
-            self._slots.release()
         if not planned.over:
             self._take(planned, outcome)
         if not planned.over:
@@ -164,6 +169,8 @@ class Probing:
         pod = self._wanted.get(planned.uid)
         if pod is None:
             return probe.Unclear("the pod is gone")
+        if isinstance(check, probe.Exec):
+            return await self._commands.probe(planned.probe, planned.attempt)
         at = probe.endpoint(check, lambda port: self._endpoints(pod, planned.attempt, port))
         if at is None:
             return probe.Unclear(f'port "{check.port}" not found')

@@ -11,7 +11,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from wasm_node.agent import errors, interfaces, statedir
-from wasm_node.agent.model import desired, environment, ids, image, observed, thresholds
+from wasm_node.agent.model import (
+    desired,
+    environment,
+    expansion,
+    ids,
+    image,
+    observed,
+    thresholds,
+)
 from wasm_node.agent.plan import grants, lastwords, node, pods, serving
 from wasm_node.protocol import layout, records
 
@@ -136,8 +144,8 @@ class Starter:
     async def _program(
         self, wanted: desired.DesiredContainer, here: observed.ImageHere, env: Mapping[str, str]
     ) -> tuple[image.Program, bool]:
-        command = [environment.expand(each, env) for each in wanted.command]
-        args = [environment.expand(each, env) for each in wanted.args]
+        command = [expansion.expand(each, env) for each in wanted.command]
+        args = [expansion.expand(each, env) for each in wanted.args]
         program = self._puller.program(here.found, command, args)
         if program.digest == here.program.digest:
             return program, here.serves

@@ -2,9 +2,7 @@
 The environment of a container: sources resolved, `$(NAME)` expanded.
 
 Pure: the objects it needs were fetched before (`wanted_objects` lists them).
-Rules follow the kubelet's makeEnvironmentVariables and apimachinery's
-third_party/forked/golang/expansion: later wins, `$$` is `$`, an unknown
-reference stays as it is.
+Rules follow the kubelet's makeEnvironmentVariables: later wins.
 """
 
 import dataclasses
@@ -13,9 +11,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from wasm_node.agent import errors
-from wasm_node.agent.model import desired, quantity
+from wasm_node.agent.model import desired, expansion, quantity
 
-_REFERENCE = re.compile(r"\$\$|\$\(([^)]*)\)")
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 
 
@@ -74,17 +71,6 @@ def resolve(
     return tuple(made.items())
 
 
-def expand(text: str, known: Mapping[str, str]) -> str:
-    """Replace `$(NAME)` by its value where it is known; `$$` becomes `$`."""
-
-    def one(match: re.Match[str]) -> str:
-        if match[0] == "$$":
-            return "$"
-        return known.get(match[1], match[0])
-
-    return _REFERENCE.sub(one, text)
-
-
 def _all_keys(
     pod: desired.DesiredPod, source: desired.EnvObject, objects: Objects
 ) -> Iterator[tuple[str, str]]:
@@ -107,7 +93,7 @@ def _value(
 ) -> str | None:
     match value:
         case desired.Literal(text):
-            return expand(text, made)
+            return expansion.expand(text, made)
         case desired.FromField(path):
             return _field(pod, path, place)
         case desired.FromResource():

@@ -63,6 +63,7 @@ _UID = _meaningless("every pod has a user id of its own that no guest can see or
 _STRICTER = _meaningless("the wasm sandbox is stricter already: a guest makes no system call")
 _LATER = "not supported by this version of wasm-node: remove it, or run the pod on a Linux node"
 _HOST = "a wasm guest has no way to use the host's namespaces: remove it"
+_EXEC = "a program of the image, or an export, as docs/exec.md says"
 _RESOLVER = _meaningless("names are looked up as the runtime's own pod does")
 
 
@@ -105,7 +106,6 @@ _VOLUMES = (
 
 def _probe(name: str) -> Mapping[str, Fate]:
     """Give the rows of one kind of probe: all three have the same fields."""
-    other = "only httpGet, tcpSocket and grpc are supported by this version: use one of them"
     honoured = (
         "failureThreshold",
         "initialDelaySeconds",
@@ -117,7 +117,7 @@ def _probe(name: str) -> Mapping[str, Fate]:
     )
     return {
         name: _INSIDE,
-        f"{name}.exec": _refused(other),
+        f"{name}.exec": _honoured(_EXEC),
         f"{name}.grpc": _INSIDE,
         f"{name}.grpc.mode": _refused("only Plaintext is spoken: remove it", "Plaintext"),
         f"{name}.grpc.port": _honoured(),
@@ -129,10 +129,9 @@ def _probe(name: str) -> Mapping[str, Fate]:
 
 def _hook(name: str) -> Mapping[str, Fate]:
     """Give the rows of one kind of hook: both have the same fields."""
-    other = "only httpGet and sleep are supported by this version: use one of them"
     return {
         name: _INSIDE,
-        f"{name}.exec": _refused(other),
+        f"{name}.exec": _honoured(_EXEC),
         **_http_get(f"{name}.httpGet"),
         f"{name}.sleep": _honoured(),
         f"{name}.tcpSocket": _refused("no node does it: remove it"),

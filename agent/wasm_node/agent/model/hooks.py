@@ -1,8 +1,4 @@
-"""
-What is done right after a container's start and right before its end.
-
-Hooks by exec are left out: `model.fields` refuses their pods.
-"""
+"""What is done right after a container's start and right before its end."""
 
 import dataclasses
 from typing import TypeAlias
@@ -17,7 +13,7 @@ class Sleep:
     seconds: float
 
 
-Hook: TypeAlias = Sleep | probe.HttpGet
+Hook: TypeAlias = Sleep | probe.HttpGet | probe.Exec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +52,11 @@ def of(container: manifest.Container) -> Hooks:
 def _hook(read: manifest.Handler | None, container: manifest.Container, name: str) -> Hook | None:
     if read is None:
         return None
+    field = f"{container.name}.lifecycle.{name}"
     if read.sleep is not None:
         return Sleep(float(read.sleep.seconds))
     if read.http_get is not None:
-        return probe.http_get(read.http_get, container, f"{container.name}.lifecycle.{name}")
+        return probe.http_get(read.http_get, container, field)
+    if read.exec is not None:  # as written: the kubelet expands nothing here
+        return probe.execution(read.exec, field)
     return None

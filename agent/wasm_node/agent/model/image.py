@@ -33,6 +33,21 @@ class Program:
 
 
 @dataclasses.dataclass(frozen=True)
+class Command:
+    """
+    What a command means in a container that runs.
+
+    Attributes:
+        program: what is run; its argv is the whole command.
+        export: the function that is called instead of the program's start;
+            empty: the start.
+    """
+
+    program: Program
+    export: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class Image:
     """
     A pulled image.

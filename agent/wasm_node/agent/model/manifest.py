@@ -116,9 +116,16 @@ class Grpc(_Part, frozen=True):
     service: str | None = None
 
 
+class Exec(_Part, frozen=True):
+    """`exec`."""
+
+    command: tuple[str, ...] = ()
+
+
 class Probe(_Part, frozen=True):
     """`startupProbe`, `readinessProbe`, `livenessProbe`; the API's defaults."""
 
+    exec: Exec | None = None
     http_get: HttpGet | None = None
     tcp_socket: TcpSocket | None = None
     grpc: Grpc | None = None
@@ -139,6 +146,7 @@ class Sleep(_Part, frozen=True):
 class Handler(_Part, frozen=True):
     """`postStart`, `preStop`."""
 
+    exec: Exec | None = None
     http_get: HttpGet | None = None
     sleep: Sleep | None = None
 

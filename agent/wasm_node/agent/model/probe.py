@@ -8,13 +8,14 @@ are due and what their results mean, `loops.probe` has them carried out by a
 
 import dataclasses
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias, assert_never
 
-from wasm_node.agent.model import manifest
+from wasm_node.agent.model import expansion, manifest
 
 _PORTS = range(1, 65536)
+_Read: TypeAlias = manifest.HttpGet | manifest.TcpSocket | manifest.Grpc | manifest.Exec
 
 
 class Kind(enum.StrEnum):
@@ -74,7 +75,18 @@ class Grpc:
     service: str = ""
 
 
-Check: TypeAlias = HttpGet | TcpSocket | Grpc
+@dataclasses.dataclass(frozen=True)
+class Exec:
+    """
+    Passes when a command, run inside of the container, ends with 0.
+
+    `command[0]` is looked up as a container's is; see docs/exec.md.
+    """
+
+    command: tuple[str, ...]
+
+
+Check: TypeAlias = HttpGet | TcpSocket | Grpc | Exec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +131,7 @@ class Endpoint:
     socket: Path | None = None
 
 
-def endpoint(check: Check, own: Callable[[int], Endpoint]) -> Endpoint | None:
+def endpoint(check: HttpGet | TcpSocket | Grpc, own: Callable[[int], Endpoint]) -> Endpoint | None:
     """
     Return where a check goes; None: no port of the container has that name.
 
@@ -166,8 +178,6 @@ def of(container: manifest.Container) -> tuple[Probe, ...]:
     """
     Read a container's probes, as the API server would default them.
 
-    Those by exec are left out: `model.fields` refuses their pods.
-
     Raises:
         ValueError: `FIELD: why`.
     """
@@ -179,13 +189,14 @@ def of(container: manifest.Container) -> tuple[Probe, ...]:
     return tuple(
         _probe(kind, check, read, container)
         for kind, read in found.items()
-        if read is not None and (check := read.http_get or read.tcp_socket or read.grpc) is not None
+        if read is not None
+        and (check := read.http_get or read.tcp_socket or read.grpc or read.exec) is not None
     )
 
 
 def _probe(
     kind: Kind,
-    check: manifest.HttpGet | manifest.TcpSocket | manifest.Grpc,
+    check: _Read,
     read: manifest.Probe,
     container: manifest.Container,
 ) -> Probe:
@@ -205,7 +216,7 @@ def _probe(
 
 
 def _check(
-    read: manifest.HttpGet | manifest.TcpSocket | manifest.Grpc,
+    read: _Read,
     container: manifest.Container,
     field: str,
 ) -> Check:
@@ -216,8 +227,26 @@ def _check(
             return TcpSocket(_port(port, container, field), host)
         case manifest.Grpc(port, service):
             return Grpc(_number(port, field), service or "")
+        case manifest.Exec():
+            # NB: as ExpandContainerCommandOnlyStatic: what has no value in the
+            # manifest itself (valueFrom) is empty, and envFrom is not known.
+            return execution(read, field, {each.name: each.value for each in container.env})
         case never:
             assert_never(never)
+
+
+def execution(read: manifest.Exec, field: str, known: Mapping[str, str] | None = None) -> Exec:
+    """
+    Read an exec; with `known`, each `$(NAME)` in it is expanded.
+
+    Raises:
+        ValueError: `FIELD: why`.
+    """
+    if not read.command:
+        raise ValueError(f"{field}: exec has no command")
+    if known is None:
+        return Exec(read.command)
+    return Exec(tuple(expansion.expand(each, known) for each in read.command))
 
 
 def http_get(read: manifest.HttpGet, container: manifest.Container, field: str) -> HttpGet:

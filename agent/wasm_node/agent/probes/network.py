@@ -37,5 +37,7 @@ async def _once(wanted: probe.Probe, at: probe.Endpoint) -> probe.Outcome:
             from wasm_node.agent.probes import grpc  # 1.4 MiB that most nodes never need
 
             return await grpc.check(check, at, wanted.timeout_s)
+        case probe.Exec():
+            raise TypeError(f"not over a network: {wanted.check!r}")
         case never:
             assert_never(never)
