@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from prometheus_client import parser
 
+from tests.fakes.commands import FakeCommands
 from tests.fakes.containers import FakeContainers
 from tests.fakes.prober import FakeProber
 from tests.fakes.puller import FakePuller
@@ -76,14 +77,16 @@ async def test_probes_are_counted_by_their_kind() -> None:
     """As a kubelet's; what says neither is unknown."""
     fake, made = FakeProber(), metrics.Metrics(version="1")
     fake.outcomes = {2: probe.Failed("no"), 3: probe.Unclear("what")}
-    prober = made.prober(fake)
+    prober, commands = made.prober(fake), made.commands(FakeCommands())
     for port in (1, 1, 2, 3):
         check = probe.TcpSocket(port)
         wanted = probe.Probe(probe.Kind.LIVENESS, check, 0, 1, 1, 1, 1, None)
         await prober.probe(wanted, probe.Endpoint("10.0.0.2", port))
+    command = probe.Probe(probe.Kind.LIVENESS, probe.Exec(("x",)), 0, 1, 1, 1, 1, None)
+    await commands.probe(command, records.AttemptId("u", "main", 0))
     found = await asyncio.to_thread(_read, made)
 
-    assert [2, 1, 1] == [
+    assert [3, 1, 1] == [
         found[f"prober_probe_total['Liveness', '{result}']"]
         for result in ("successful", "failed", "unknown")
     ]

@@ -21,6 +21,7 @@ VERBS = {
     "controller": "grant certificates to a cluster's wasm nodes, and look after them",
     "ps": "list this node's containers",
     "logs": "print a container's log",
+    "exec": "run a command in a container",
     "stop": "stop a pod's containers",
     "wipe": "remove all that a node has kept on this host",
     "pack": "make an OCI artifact of a .wasm file and push or save it",

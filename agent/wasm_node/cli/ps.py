@@ -79,6 +79,13 @@ def spec_of(state: Path, each: records.AttemptId) -> records.ContainerSpec | Non
         return None
 
 
+def names(state: Path, each: records.AttemptId) -> set[str]:
+    """Return what a pod may be called: name, NAMESPACE/NAME, uid."""
+    spec = spec_of(state, each)
+    by_name = {spec.pod_name, f"{spec.pod_namespace}/{spec.pod_name}"} if spec else set()
+    return {each.pod_uid, *by_name}
+
+
 def _span(seconds: float) -> str:
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= 2 * size:

@@ -12,7 +12,7 @@ from wasm_node.agent import errors
 from wasm_node.agent.containers import client
 from wasm_node.agent.model import observed
 from wasm_node.cli import directories, ps
-from wasm_node.protocol import layout, records
+from wasm_node.protocol import layout
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ async def _stop(args: argparse.Namespace) -> int:
     waiting = {
         each.id
         for each in await containers.listed()
-        if isinstance(each, observed.Running) and args.pod in _names(args, each.id)
+        if isinstance(each, observed.Running) and args.pod in ps.names(args.state, each.id)
     }
     if not waiting:
         text = f"cannot stop {args.pod}: no container of such a pod runs here (see wasm-node ps)"
@@ -49,9 +49,3 @@ async def _stop(args: argparse.Namespace) -> int:
         if not waiting:
             break
     return 0
-
-
-def _names(args: argparse.Namespace, each: records.AttemptId) -> set[str]:
-    spec = ps.spec_of(args.state, each)
-    by_name = {spec.pod_name, f"{spec.pod_namespace}/{spec.pod_name}"} if spec else set()
-    return {each.pod_uid, *by_name}

@@ -71,14 +71,16 @@ def tree(
     entrypoint: Sequence[str] = (),
     cmd: Sequence[str] = (),
     env: Sequence[str] = (),
+    working_dir: str = "",
     platform: str = "wasi/wasm",
 ) -> Image:
     """Return layout H of gzipped tar layers."""
     os, _, architecture = platform.partition("/")
+    run = {"Entrypoint": list(entrypoint), "Cmd": list(cmd), "Env": list(env)}
     config = {
         "os": os,
         "architecture": architecture,
-        "config": {"Entrypoint": list(entrypoint), "Cmd": list(cmd), "Env": list(env)},
+        "config": {**run, "WorkingDir": working_dir},
     }
     return image(
         [(TAR_GZIP, each) for each in layers],

@@ -11,6 +11,7 @@ import pytest
 
 from tests.fakes import cluster
 from tests.fakes.clock import settle
+from tests.fakes.commands import FakeCommands
 from tests.fakes.containers import FakeContainers
 from tests.fakes.log_store import FakeLogStore
 from tests.fakes.prober import FakeProber
@@ -56,6 +57,7 @@ class Bed:
         self.containers = FakeContainers()
         self.logs = FakeLogStore()
         self.prober = FakeProber()
+        self.commands = FakeCommands()
         self.workers = FakeWorkers()
         self.resources = FakeResources()
         self.place = PLACE
@@ -83,6 +85,7 @@ class Bed:
             containers=self.containers,
             logs=self.logs,
             prober=self.prober,
+            commands=self.commands,
             workers=self.workers,
             clock=clock.SystemClock(),
             progress=lambda *_: None,

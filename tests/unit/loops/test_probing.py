@@ -8,6 +8,7 @@ import pytest
 
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.cluster import FakeEvents
+from tests.fakes.commands import FakeCommands
 from tests.fakes.prober import FakeProber
 from wasm_node.agent.loops import probe as loop
 from wasm_node.agent.model import desired, ids, observed, parsing, probe
@@ -40,6 +41,7 @@ class Bed:
         self.wanted = pods.DesiredStore()
         self.seen = pods.ObservedStore()
         self.prober = FakeProber()
+        self.commands = FakeCommands()
         self.events = FakeEvents()
         self.clock = FakeClock()
         self.probing = self._made()
@@ -50,7 +52,15 @@ class Bed:
         ) -> probe.Endpoint:
             return probe.Endpoint(ADDRESS, port)
 
-        return loop.Probing(self.wanted, self.seen, self.prober, endpoint, self.events, self.clock)
+        return loop.Probing(
+            self.wanted,
+            self.seen,
+            self.prober,
+            self.commands,
+            endpoint,
+            self.events,
+            self.clock,
+        )
 
     def begin(self, pod: desired.DesiredPod, attempt: int = 0, *, ago_s: float = 0.0) -> None:
         """Have an attempt of the pod's container run."""
@@ -244,6 +254,36 @@ async def test_one_that_hangs_keeps_nobody_else_waiting(bed: Bed) -> None:
         await bed.clock.go_on(1.0)
 
     assert list(range(1, 21)) == bed.asked()
+
+
+async def test_a_command_is_run_in_the_attempt_that_is_there(bed: Bed) -> None:
+    """By its period like any other probe, and with the same events."""
+    bed.commands.outcomes["check"] = probe.Failed("not yet\n")
+    check = {"exec": {"command": ["check", "-v"]}, "failureThreshold": 2}
+    bed.begin(_pod(readinessProbe=check))
+    await bed.clock.go_on(10.0)
+    bed.end()
+    bed.begin(_pod(readinessProbe=check), attempt=1)
+    await settle()
+
+    attempts = [records.AttemptId("u1", "main", number) for number in (0, 0, 1)]
+    assert bed.commands.run == [(("check", "-v"), each) for each in attempts]
+    said = {event.message for _, event in bed.events.emitted}
+    assert said == {"Readiness probe failed: not yet\n"}
+
+
+async def test_commands_that_hang_keep_no_places(bed: Bed) -> None:
+    """However many do: what asks over the network is asked in time."""
+    bed.commands.gate.clear()
+    for number in range(300):  # more than there are places
+        command = {"exec": {"command": ["hangs"]}}
+        bed.begin(_pod(f"h{number}", livenessProbe=command))
+    await settle()
+    bed.begin(_pod(readinessProbe=_check()))
+    await bed.clock.go_on(1.0)
+
+    assert len(bed.commands.run) == 300
+    assert bed.verdicts() == {READINESS: True}
 
 
 async def test_a_new_agent_does_not_ask_everything_at_once(bed: Bed) -> None:

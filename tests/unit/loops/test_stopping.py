@@ -8,6 +8,7 @@ import pytest
 
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.cluster import FakeEvents
+from tests.fakes.commands import FakeCommands
 from tests.fakes.containers import FakeContainers
 from tests.fakes.prober import FakeProber
 from wasm_node.agent.loops import hooking, stopping
@@ -30,9 +31,10 @@ class Bed:
             FakeEvents(),
         )
         self.clock, self.prober = FakeClock(), FakeProber()
+        self.commands = FakeCommands()
         self.again: list[ids.PodUid] = []
         self._group = group
-        caller = hooking.Caller(self.prober, self._endpoint, self.clock)
+        caller = hooking.Caller(self.prober, self.commands, self._endpoint, self.clock)
         self.stopper = stopping.Stopper(self.seen, self.containers, caller, self.events, self.clock)
         running = observed.Running(_ATTEMPT, 7, self.clock.now())
         container = adopt.apply(observed.ObservedContainer(), running)
@@ -108,6 +110,26 @@ async def test_a_hook_that_asks(bed: Bed) -> None:
 
     assert [(check.path, at.port) for check, at in bed.prober.called] == [("/bye", 80)]
     assert bed.stops == [30.0]
+
+
+async def test_a_hook_that_is_a_command(bed: Bed) -> None:
+    """It runs in the attempt that is to end, as it is written."""
+    await bed.stop({"exec": {"command": ["bye", "$(X)"]}})
+    await bed.stop({"exec": {"command": ["bye", "$(X)"]}})
+
+    assert bed.commands.run == [(("bye", "$(X)"), _ATTEMPT)]
+    assert bed.stops == [30.0]
+    assert bed.events.reasons() == ["Killing"]
+
+
+async def test_a_command_that_fails_is_told(bed: Bed) -> None:
+    """Even one that says nothing; the stop goes on."""
+    bed.commands.outcomes["bye"] = probe.Failed("")
+    await bed.stop({"exec": {"command": ["bye"]}})
+    await bed.stop({"exec": {"command": ["bye"]}})
+
+    assert bed.stops == [30.0]
+    assert bed.events.reasons() == ["Killing", "FailedPreStopHook"]
 
 
 @pytest.mark.parametrize("port", [80, "nosuch"])

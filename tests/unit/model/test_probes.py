@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from wasm_node.agent import errors
-from wasm_node.agent.model import parsing, probe
+from wasm_node.agent.model import hooks, parsing, probe
 
 
 def _probes(**fields: Any) -> tuple[probe.Probe, ...]:
@@ -98,3 +98,37 @@ def test_what_is_no_probe_is_refused(field: dict[str, Any], why: str) -> None:
     """A number or scheme that means nothing is named."""
     with pytest.raises(errors.BadInput, match=why):
         _probes(readinessProbe=field)
+
+
+_ENV = [
+    {"name": "A", "value": "1"},
+    {"name": "B", "value": "$(A)"},
+    {"name": "S", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+]
+
+
+def test_the_command_of_a_probe_is_expanded_with_what_the_manifest_says() -> None:
+    """As ExpandContainerCommandOnlyStatic: no value is looked up or nested."""
+    command = ["check", "$(A)$(B)", "-$(S)-", "$(NO)", "$$(A)"]
+    (found,) = _probes(readinessProbe={"exec": {"command": command}}, env=_ENV)
+
+    assert found.check == probe.Exec(("check", "1$(A)", "--", "$(NO)", "$(A)"))
+
+
+def test_the_command_of_a_hook_is_taken_as_it_is() -> None:
+    """Nothing in it is expanded (lifecycle/handlers.go)."""
+    handler = {"exec": {"command": ["bye", "$(A)"]}}
+    container = {"name": "main", "env": _ENV, "lifecycle": {"preStop": handler}}
+    raw = {"metadata": {"name": "p", "uid": "u1"}, "spec": {"containers": [container]}}
+
+    read = parsing.pod(raw).containers[0].lifecycle
+    assert read == hooks.Hooks(pre_stop=probe.Exec(("bye", "$(A)")))
+
+
+@pytest.mark.parametrize("where", ["livenessProbe", "lifecycle"])
+def test_a_command_has_to_be_there(where: str) -> None:
+    """Manifests from files have not been at an API server."""
+    action: dict[str, Any] = {"exec": {"command": []}}
+    fields = {where: {"postStart": action} if where == "lifecycle" else action}
+    with pytest.raises(errors.BadInput, match="exec has no command"):
+        _probes(**fields)

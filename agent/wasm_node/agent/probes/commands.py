@@ -48,7 +48,7 @@ class ContainerCommands:
             async with asyncio.timeout(None if within_s == float("inf") else within_s):
                 return await self._carry_out(wanted, attempt, None)
         except TimeoutError:
-            return _late(wanted.command, within_s)
+            return late(wanted.command, within_s)
 
     async def probe(
         self, wanted: probe_model.Probe, attempt: records.AttemptId
@@ -79,7 +79,7 @@ class ContainerCommands:
                         attempt, found.program, export=found.export, streams=output.streams
                     )
             except TimeoutError:
-                return _late(found.program.argv, timeout_s or 0.0)
+                return late(found.program.argv, timeout_s or 0.0)
             return judged(ended, output.text())
 
     @contextlib.asynccontextmanager
@@ -164,7 +164,7 @@ def judged(ended: records.ExitRecord, output: str) -> probe_model.Outcome:
             )
 
 
-def _late(command: Sequence[str], after_s: float) -> probe_model.Failed:
+def late(command: Sequence[str], after_s: float) -> probe_model.Failed:
     """Fail in the words of cri-client's ErrCommandTimedOut."""
     said = json.dumps(" ".join(command), ensure_ascii=False)
     return probe_model.Failed(f"command timed out: {said} timed out after {_span(after_s)}")
