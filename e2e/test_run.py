@@ -262,6 +262,27 @@ def test_a_sidecars_end_is_not_the_pods(installed: Installed, guest: str, code: 
     installed.run("pod.yaml", code=code)
 
 
+def test_commands_of_a_pod_from_a_file(installed: Installed) -> None:
+    """A hook and two probes by exec: the last one fails, and ends the pod."""
+    _guest(installed, "note", "app.wasm")
+    main = {
+        "name": "main",
+        "image": "file:app.wasm",
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        "lifecycle": {"postStart": {"exec": {"command": ["app", "hello"]}}},
+        "startupProbe": {"exec": {"command": ["#noted"]}, "failureThreshold": 1},
+        "livenessProbe": {"exec": {"command": ["app", "one", "two"]}, "failureThreshold": 1},
+    }
+    volumes = [{"name": "data", "emptyDir": {}}]
+    spec = {"restartPolicy": "Never", "containers": [main], "volumes": volumes}
+    (installed.directory / "pod.yaml").write_text(json.dumps(_object("Pod", "p", spec=spec)))
+
+    done = installed.run("pod.yaml", code=143)
+
+    told = [line for line in done.stderr.splitlines() if "probe" in line]
+    assert told == ["p/main: Liveness probe failed: "]
+
+
 def _object(kind: str, name: str, **parts: object) -> dict[str, object]:
     return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, **parts}
 

@@ -581,3 +581,37 @@ async def test_under_pressure_new_pods_are_refused(bed: Bed) -> None:
     said = "Pod was rejected: The node had condition: [MemoryPressure]. "
     assert said == status["message"]
     assert ["asking"] == [each.pod_name for each in bed.containers.specs]
+
+
+async def test_a_command_after_the_start(bed: Bed) -> None:
+    """Until it is done the container has not begun; it has no time limit."""
+    hook = {"postStart": {"exec": {"command": ["warm", "up"]}}}
+    container = {"name": "main", "image": "hello:1", "lifecycle": hook}
+    bed.commands.gate.clear()
+    bed.apply(pod(containers=[container]))
+    async with bed.running():
+        await bed.until(lambda: bed.commands.run)
+        before = bed.container().get("ready")
+        bed.commands.gate.set()
+        await bed.until(lambda: bed.container().get("ready"))
+
+    assert not before
+    assert bed.commands.run == [(("warm", "up"), attempt())]
+
+
+async def test_a_command_after_the_start_that_fails(bed: Bed) -> None:
+    """The container is ended, in the kubelet's words."""
+    hook = {"postStart": {"exec": {"command": ["warm"]}}}
+    container = {"name": "main", "image": "hello:1", "lifecycle": hook}
+    bed.commands.outcomes["warm"] = probe.Failed("a secret")
+    bed.apply(pod(containers=[container]))
+    async with bed.running():
+        status = await bed.pods.over(ids.pod_uid("uid-p"))
+        await settle()
+
+    told = [(event.reason, event.message) for _, event in bed.events.emitted[-2:]]
+    assert told == [
+        ("FailedPostStartHook", "PostStartHook failed"),
+        ("Killing", "FailedPostStartHook"),
+    ]
+    assert status["phase"] == "Failed"
