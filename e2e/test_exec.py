@@ -97,12 +97,11 @@ def test_liveness_by_an_export(namespace: Namespace, image: str) -> None:
 def test_a_command_that_hangs_is_killed(namespace: Namespace, image: str) -> None:
     """It has failed in the kubelet's words; no process of it is left."""
     node = namespace.bed.node
-    others = node.processes("wasm:")
     namespace.apply(_pod(image, livenessProbe=_exec(["main", "x y"], failureThreshold=1000)))
-    namespace.wait_running("p")
+    wait_until(lambda: node.processes("exec:"), "the command", within_s=20)
     said = wait_until(lambda: namespace.events("Unhealthy"), "its event", within_s=20)
     namespace.kubectl("delete", "pod", "p")
-    wait_until(lambda: node.processes("wasm:") <= others, "an end of them all", within_s=20)
+    wait_until(lambda: not node.processes("exec:"), "an end of them all", within_s=20)
 
     assert said[0] == 'Liveness probe failed: command timed out: "main x y" timed out after 1s'
 

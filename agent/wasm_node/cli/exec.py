@@ -63,9 +63,9 @@ async def _exec(args: argparse.Namespace, command: list[str]) -> int:
     except errors.BadInput as error:
         print(f"wasm-node exec: {error}", file=sys.stderr)
         return CANNOT_RUN
-    if ended.message:
+    if ended.ended_by is not records.EndedBy.ITSELF:  # what it has to say, it has said
         print(f"wasm-node exec: {ended.reason}: {ended.message}", file=sys.stderr)
-    return CANNOT_RUN if ended.ended_by is records.EndedBy.NEVER_STARTED else ended.code
+    return ended.code
 
 
 @contextlib.contextmanager

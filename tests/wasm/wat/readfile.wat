@@ -1,4 +1,5 @@
-;; readfile PATH: prints that file, an absolute path in one of its mounts.
+;; readfile PATH: prints that file, an absolute path in one of its mounts, the
+;; last one of those that hold it.
 ;; Exits 2 if no mount holds the path, or else with 64 + WASI's error number.
 (module
   (import "wasi_snapshot_preview1" "fd_prestat_get"
@@ -45,16 +46,21 @@
   (func $open (param $path i32) (result i32)
     (local $fd i32)
     (local $skip i32)
+    (local $next i32)
+    (local $skip_next i32)
     (local $errno i32)
-    (local.set $fd (i32.const 3))
-    (loop $more
-      (if (call $fd_prestat_get (local.get $fd) (i32.const 0))
-        (then (call $proc_exit (i32.const 2))))
-      (local.set $skip (call $within (local.get $fd) (local.get $path)))
-      (if (i32.eqz (local.get $skip))
-        (then
-          (local.set $fd (i32.add (local.get $fd) (i32.const 1)))
-          (br $more))))
+    (local.set $next (i32.const 3))
+    (block $done
+      (loop $more
+        (br_if $done (call $fd_prestat_get (local.get $next) (i32.const 0)))
+        (local.set $skip_next (call $within (local.get $next) (local.get $path)))
+        (if (local.get $skip_next)
+          (then
+            (local.set $fd (local.get $next))
+            (local.set $skip (local.get $skip_next))))
+        (local.set $next (i32.add (local.get $next) (i32.const 1)))
+        (br $more)))
+    (if (i32.eqz (local.get $skip)) (then (call $proc_exit (i32.const 2))))
     (local.set $path (i32.add (local.get $path) (local.get $skip)))
     (local.set $errno
       (call $path_open (local.get $fd)
