@@ -16,6 +16,7 @@ import pytest
 
 from tests.component.runtime import running
 from tests.fakes import cluster
+from tests.fakes.commands import FakeCommands
 from tests.fakes.prober import FakeProber
 from tests.fakes.puller import FakePuller
 from tests.fakes.workers import FakeWorkers
@@ -114,6 +115,7 @@ class Bed:
             containers=containers,
             logs=self.logs,
             prober=FakeProber(),
+            commands=FakeCommands(),
             workers=FakeWorkers(),
             clock=clock.SystemClock(),
             progress=lambda *_: None,
