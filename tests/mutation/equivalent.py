@@ -38,6 +38,12 @@ KNOWN = (
         "LtE to Lt",
         "with all of its life left, what is left is its life",
     ),
+    Equivalent(
+        "status",
+        "if ended is None or len(ended.message.encode()) <= most:",
+        "LtE to Lt",
+        "a message of just that length is as long when it is cut",
+    ),
 )
 
 

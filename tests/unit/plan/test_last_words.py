@@ -29,6 +29,7 @@ def _container(path: str | None = None, *mounts: str) -> desired.DesiredContaine
         ("words", "/words"),
         ("/a//b/../words", "/a/words"),
         ("//words", "/words"),
+        ("?words", "/?words"),
     ],
 )
 def test_the_path_is_absolute(written: str | None, path: str) -> None:
@@ -63,3 +64,9 @@ def test_what_it_would_hide(
 ) -> None:
     """Its directory is given, so that nothing else may be in that."""
     assert lastwords.hidden(_container(path, *mounts), in_image=in_image) == hidden
+
+
+def test_a_name_may_end_in_anything() -> None:
+    """What is mounted below a directory is so by its whole name."""
+    assert lastwords.hidden(_container("/a?", "/a?/b"), in_image=False)
+    assert not lastwords.hidden(_container("/words/a?", "/words/ab"), in_image=False)

@@ -30,7 +30,7 @@ Statuses = tuple[podstatus.ContainerStatus, ...]
 
 def phase(made: str) -> str:
     """Return the phase that it ends with."""
-    return made if made in ("Succeeded", "Failed") else "Failed"
+    return "Succeeded" if made == "Succeeded" else "Failed"
 
 
 def containers(wanted: desired.DesiredPod, seen: observed.ObservedPod, made: Statuses) -> Statuses:
