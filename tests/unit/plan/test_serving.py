@@ -1,10 +1,12 @@
 """Ports of the host: where they can be had, and how a worker is told."""
 
+import dataclasses
 from typing import Any
 
 import pytest
 
 from wasm_node.agent.model import desired, environment, parsing
+from wasm_node.agent.model import serving as model
 from wasm_node.agent.plan import serving
 from wasm_node.protocol import records
 
@@ -96,3 +98,34 @@ def test_what_can_be_had_where_the_address_is_the_hosts(
     said = _refused(port, place=HOST, serves=serves)
 
     assert said == (f"main.ports.hostPort: {port['hostPort']} cannot be had: {why}" if why else "")
+
+
+@pytest.mark.parametrize(
+    ("ports", "wagi", "serves", "mode"),
+    [
+        (1, False, True, "proxy"),
+        (1, True, True, "proxy"),
+        (1, True, False, "wagi"),
+        (1, False, False, None),
+        (0, False, True, None),
+        (0, True, False, None),
+    ],
+)
+def test_what_serves_has_a_port_and_a_way(
+    ports: int, wagi: bool, serves: bool, mode: str | None
+) -> None:
+    """A program that answers by itself does, whatever its pod is noted as."""
+    pod = dataclasses.replace(_pod(*[_port()] * ports), http=model.Serving(wagi=wagi))
+    made = serving.http(pod, pod.containers[0], serves=serves)
+
+    assert (made and made.mode) == mode
+
+
+@pytest.mark.parametrize(("grace_s", "linger_s"), [(30.0, 5.0), (4.0, 2.0), (0.0, 0.0)])
+def test_it_lingers_for_a_part_of_its_grace(grace_s: float, linger_s: float) -> None:
+    """Five seconds, or half of what there is."""
+    pod = dataclasses.replace(_pod(_port()), grace_s=grace_s)
+    made = serving.http(pod, pod.containers[0], serves=True)
+
+    assert made is not None
+    assert made.linger_s == linger_s
