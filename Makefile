@@ -51,7 +51,7 @@ test-all: engine engine-check lint  ## test, and what takes long; writes docs/te
 
 SEED ?= 1
 FAULTS ?= 200
-chaos: engine  ## FAULTS of everything that may be killed, drawn from SEED, and an audit of what came of it
+chaos: engine  ## FAULTS drawn from SEED, and an audit of what came of them (ten minutes for 200)
 	$(BIN)/python -m e2e.cluster build
 	SEED=$(SEED) FAULTS=$(FAULTS) $(BIN)/pytest e2e/chaos/test_chaos.py -k hundreds
 
