@@ -19,6 +19,7 @@ _PAGES = [*sorted(_CHECKOUT.glob("*.md")), *sorted(_DOCS.rglob("*.md"))]
 # Rooms whose reasons end up in a container's `state.waiting` or `terminated`.
 _OF_CONTAINERS = ("agent/loops", "agent/oci", "agent/plan", "runtime")
 _NOT_OF_CONTAINERS = {
+    "NotRunning": "of a command in a container that has ended: its caller is told",
     "BadRequest": "of the runtime's socket, which only the agent uses",
     "NodeNameTaken": "of the agent's log, as no node is there to show it",
     "NodeTakenOver": "the same",
