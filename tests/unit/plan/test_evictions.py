@@ -282,3 +282,9 @@ def test_only_what_runs_can_go() -> None:
     over = [evictions.is_over(pod, _seen(running=run, evicted=True)) for run in (True, False)]
     assert over == [False, True]
     assert not evictions.is_over(pod, _seen(running=False))  # it may be started again
+
+
+@pytest.mark.parametrize("signal", Signal)
+def test_what_is_not_told_is_nothing(signal: Signal) -> None:
+    """A container of which no figure is known counts for none."""
+    assert evictions.Candidate(_pod(), {"main": evictions.Use()}).used(signal) == 0
