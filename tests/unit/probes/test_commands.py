@@ -159,6 +159,14 @@ def test_a_timeout_is_shown_as_go_does(seconds: float, shown: str) -> None:
     )
 
 
+async def test_a_hook_that_fails_says_how(bed: Bed) -> None:
+    """Its code is in the agent's log, and nowhere else."""
+    bed.behave(3, b"no such queue")
+    outcome = await bed.commands.call(probe.Exec(("check", "-v")), _SPEC.id, within_s=60)
+
+    assert outcome == probe.Failed("command 'check -v' exited with 3: no such queue")
+
+
 async def test_a_hook_without_an_end_is_waited_for(bed: Bed) -> None:
     """A postStart has no time limit, on a kubelet neither."""
     outcome = await bed.commands.call(probe.Exec(("check#up",)), _SPEC.id, within_s=float("inf"))

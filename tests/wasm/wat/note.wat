@@ -1,5 +1,5 @@
-;; note [WORD]: appends the line WORD to the file `notes` of its last mount, and
-;; ends; with a second word exits 2; without one sleeps for ever. The export
+;; note [WORD]: appends the line WORD to the file `notes` of the last mount that
+;; can have one, and ends; with a second word exits 2; without one sleeps for ever. The export
 ;; `noted` returns 0 if there is such a file, else 1; `copies` copies stdin to
 ;; stdout until its end; `cries` traps.
 (module
@@ -11,21 +11,27 @@
     (func $fd_read (param i32 i32 i32 i32) (result i32)))
   ;; include prelude.wat
   (data (i32.const 256) "notes")
-  (func $last_mount (result i32)
+  ;; Opens the file to a descriptor at 16; returns WASI's error number.
+  (func $open (param $oflags i32) (param $rights i64) (param $fdflags i32) (result i32)
     (local $fd i32)
+    (local $errno i32)
     (local.set $fd (i32.const 3))
     (block $done
       (loop $more
         (br_if $done (call $fd_prestat_get (local.get $fd) (i32.const 0)))
         (local.set $fd (i32.add (local.get $fd) (i32.const 1)))
         (br $more)))
-    (i32.sub (local.get $fd) (i32.const 1)))
-
-  ;; Opens the file to a descriptor at 16; returns WASI's error number.
-  (func $open (param $oflags i32) (param $rights i64) (param $fdflags i32) (result i32)
-    (call $path_open (call $last_mount) (i32.const 0) (i32.const 256) (i32.const 5)
-      (local.get $oflags) (local.get $rights) (i64.const 0) (local.get $fdflags)
-      (i32.const 16)))
+    (local.set $errno (i32.const 44)) ;; noent
+    (block $done
+      (loop $more
+        (local.set $fd (i32.sub (local.get $fd) (i32.const 1)))
+        (br_if $done (i32.lt_u (local.get $fd) (i32.const 3)))
+        (local.set $errno
+          (call $path_open (local.get $fd) (i32.const 0) (i32.const 256) (i32.const 5)
+            (local.get $oflags) (local.get $rights) (i64.const 0) (local.get $fdflags)
+            (i32.const 16)))
+        (br_if $more (local.get $errno))))
+    (local.get $errno))
 
   (func (export "noted") (result i32)
     (i32.ne (i32.const 0)

@@ -80,7 +80,13 @@ class ContainerCommands:
                     )
             except TimeoutError:
                 return late(found.program.argv, timeout_s or 0.0)
-            return judged(ended, output.text())
+            said = output.text()
+            outcome = judged(ended, said)
+            if timeout_s is None and isinstance(outcome, probe_model.Failed):  # of a hook
+                words = " ".join(found.program.argv)
+                text = f"command '{words}' exited with {ended.code}: {said or ended.message}"
+                return probe_model.Failed(text)
+            return outcome
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
