@@ -71,6 +71,8 @@ async def test_ctrl_c_kills_the_command(own: running.RunningRuntime) -> None:
     """130, and nothing of it is left; the container runs on."""
     worker = await own.started(own.spec("count", "50", pod="interrupted"))
     process = await asyncio.create_subprocess_exec(
+        "/usr/bin/env",
+        "--default-signal=INT",  # who tests in the background of a shell has it ignored
         *_words(own, ("interrupted", "--", "count", "50")),
         env={"PYTHONPATH": str(running.PACKAGES)},
         stdout=subprocess.PIPE,
