@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import hosts
+from wasm_node.agent.model import thresholds
 from wasm_node.agent.plan import node
 
 NOW = 1_800_000_000.0
@@ -237,3 +238,52 @@ def test_what_makes_a_difference() -> None:
 def test_when_the_api_server_says_otherwise(held: dict[str, Any], denied: bool) -> None:
     """A condition of ours has another status there; others are not ours."""
     assert node.is_denied(_status(), held) is denied
+
+
+def _label(name: str) -> str:
+    return f"wasm-node.dev/world-{name}"
+
+
+@pytest.mark.parametrize(
+    ("labels", "worlds", "change"),
+    [
+        (None, (), {}),  # the runtime has not said
+        (
+            None,
+            ("wasi:cli/command@0.3", "wasi:http/proxy@0.2", "wasi:http/service@0.3"),
+            {
+                _label("wasi-cli-p3"): "true",
+                _label("wasi-http-p2"): "true",
+                _label("wasi-http-p3"): "true",
+            },
+        ),
+        (
+            {_label("wasi-cli-p1"): "true", _label("wasi-cli-p2"): "true"},
+            ("wasi_snapshot_preview1",),
+            {_label("wasi-cli-p2"): None},
+        ),
+        (
+            {_label("wasi-cli-p1"): "true", _label("wasi-cli-p2"): "true"},
+            ("wasi_snapshot_preview1", "wasi:cli/command@0.2"),
+            {},
+        ),
+    ],
+)
+def test_labels_follow_what_the_engine_runs(
+    labels: dict[str, str] | None, worlds: tuple[str, ...], change: dict[str, str | None]
+) -> None:
+    """What it runs has a label, and nothing else; the rest stays."""
+    room = dataclasses.replace(hosts.ROOM, worlds=worlds)
+
+    assert node.worlds({"metadata": {"labels": labels}}, room) == change
+    assert node.worlds({"metadata": {"labels": labels}}, None) == {}
+
+
+def test_more_is_never_spared_than_there_is() -> None:
+    """What is kept free of everything leaves nothing, not less."""
+    keep = {"memory.available": "100Gi", "nodefs.available": "100Gi", "pid.available": "99k"}
+    rules = thresholds.Rules(thresholds.parse(keep, {}, {}, {}))
+    identity = dataclasses.replace(hosts.IDENTITY, eviction=rules)
+    made = node.status(identity, hosts.SMALL, WELL, {}, NOW)["allocatable"]
+
+    assert (made["memory"], made["ephemeral-storage"], made["pods"]) == ("0Ki", "0Ki", "0")

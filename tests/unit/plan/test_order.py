@@ -109,3 +109,15 @@ def test_nothing_waits_for_a_clock_that_has_just_begun() -> None:
     made = pods.plan(_pod(), observed.ObservedPod(0.0), now=0.0)
 
     assert made == [actions.PullImage("a"), actions.PullImage("b")]
+
+
+def test_an_evicted_pod_has_no_more_time_than_that() -> None:
+    """Counted from the decision, for sidecars too; what has less keeps it."""
+    why = observed.Evicted("low on memory", grace_s=10.0, at=NOW - 4)
+    seen = dataclasses.replace(_seen(), evicted=why)
+    pod = _pod(initContainers=[SIDECAR])
+    going = pods.evicting(pod, seen)
+    short = pod.ending(10.0)
+
+    assert (going.grace_s, going.kill_at) == (10.0, NOW + 6)
+    assert pods.evicting(short, seen) is short
