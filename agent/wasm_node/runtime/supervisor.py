@@ -124,6 +124,7 @@ class _Supervisor:
         for each in self._known.unfinished():
             self._stops.resume(each)
         self._listeners.adopt({x.id: x.http for x in self._known.unfinished() if x.http})
+        self._limits.sweep()
 
     def _gone(self) -> list[attempts.Attempt]:
         running = (x for x in self._known.unfinished() if x.phase is attempts.Phase.RUNNING)

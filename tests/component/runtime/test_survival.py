@@ -46,6 +46,19 @@ async def test_a_crash_while_nobody_looked_is_told(own: RunningRuntime) -> None:
     assert (128 + signal.SIGABRT, EndedBy.CRASH) == (how.code, how.ended_by)
 
 
+async def test_memory_that_ran_out_while_nobody_looked_is_told(own: RunningRuntime) -> None:
+    """The kernel's count of its kills is read before the group is removed."""
+    spec = own.spec("grow", "1000", pod="greedy", memory=32 << 20)
+    worker = await own.started(spec)
+    supervisor = own.service("supervisor")
+    os.kill(supervisor, signal.SIGSTOP)
+    running.until(lambda: not running.is_process(worker.pid), "the worker is gone")
+    os.kill(supervisor, signal.SIGKILL)
+    how = await own.ended(spec.id)
+
+    assert (137, EndedBy.MEMORY, "OOMKilled") == (how.code, how.ended_by, how.reason)
+
+
 async def test_a_stop_goes_on_in_the_next_supervisor(own: RunningRuntime) -> None:
     """A grace period that was running when the supervisor died still ends."""
     spec = own.spec("sleep", pod="halfway")

@@ -1,10 +1,12 @@
-;; grow: takes and touches memory a MiB at a time until that is denied, says
-;; how much it has on stderr and traps, as an allocator of a language would.
+;; grow [MS]: after so long takes and touches memory a MiB at a time until that is
+;; denied, says how much it has on stderr and traps, as a language's allocator would.
 (module
   ;; include prelude.wat
   (data (i32.const 256) "out of memory at MiB \00")
   (func $_start (export "_start")
     (local $page i32)
+    (if (call $arg (i32.const 1))
+      (then (call $sleep_ms (i64.extend_i32_u (call $number (i32.const 1) (i32.const 0))))))
     (block $denied
       (loop $more
         (local.set $page (memory.grow (i32.const 16)))

@@ -30,7 +30,6 @@ class Cgroup1:
         self._cpu = trees["cpu"] / name
         for root in (self._memory, self._cpu):
             root.mkdir(exist_ok=True)
-            groups.sweep(root)
 
     def make(
         self, each: records.AttemptId, memory_bytes: int | None, cpu_millis: int | None
@@ -64,6 +63,11 @@ class Cgroup1:
         """Remove the attempt's groups; see the interface."""
         for root in (self._memory, self._cpu):
             groups.remove(_directory(root, each))
+
+    def sweep(self) -> None:
+        """Remove what was left; see the interface."""
+        for root in (self._memory, self._cpu):
+            groups.sweep(root)
 
 
 def _directory(root: Path, each: records.AttemptId) -> Path:

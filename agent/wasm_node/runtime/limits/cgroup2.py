@@ -38,7 +38,6 @@ class Cgroup2:
         (own / "cgroup.subtree_control").write_text(_HAND_DOWN)
         self._root = own / name
         self._root.mkdir(exist_ok=True)
-        groups.sweep(self._root)
 
     def make(
         self, each: records.AttemptId, memory_bytes: int | None, cpu_millis: int | None
@@ -72,6 +71,10 @@ class Cgroup2:
     def remove(self, each: records.AttemptId) -> None:
         """Remove the attempt's group; see the interface."""
         groups.remove(self._directory(each))
+
+    def sweep(self) -> None:
+        """Remove what was left; see the interface."""
+        groups.sweep(self._root)
 
     def _directory(self, each: records.AttemptId) -> Path:
         return self._root / each.pod_uid / each.container

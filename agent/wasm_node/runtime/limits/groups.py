@@ -46,6 +46,14 @@ class Groups(Protocol):
     def remove(self, each: records.AttemptId) -> None:
         """Remove the group of an attempt that is over; none is fine."""
 
+    def sweep(self) -> None:
+        """
+        Remove groups that an earlier supervisor left and nobody is in.
+
+        NB: after the endings that it left are told, as a group's count is
+        part of one.
+        """
+
 
 class NoGroups:
     """A host where no group may be made; says so when one would be needed."""
@@ -76,6 +84,9 @@ class NoGroups:
         return 0
 
     def remove(self, each: records.AttemptId) -> None:
+        """Do nothing."""
+
+    def sweep(self) -> None:
         """Do nothing."""
 
 
