@@ -65,7 +65,7 @@ cluster-up: engine  ## a real control plane, a registry and one wasm node; TIER=
 cluster-down: venv  ## end it without a trace
 	@$(BIN)/python -m e2e.cluster down
 
-mutants: venv  ## small faults in plan/ that no test notices; ten minutes; in test-all too
+mutants: venv  ## small faults in plan/ that no test notices; a quarter of an hour; in test-all too
 	$(BIN)/python -m tests.mutation.mutants
 
 bench: engine  ## side by side with kwok and wasmtime serve; writes docs/benchmarks.md
