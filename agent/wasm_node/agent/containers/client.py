@@ -10,8 +10,9 @@ of a running attempt that it is not there.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from wasm_node.agent import errors, interfaces, statedir
 from wasm_node.agent.asynckit import backoff
@@ -20,6 +21,8 @@ from wasm_node.agent.model import ids, image, observed
 from wasm_node.protocol import layout, messages, records
 
 log = logging.getLogger(__name__)
+
+Told = TypeVar("Told", messages.Fact, messages.Share)
 
 _ANSWER_S = 30.0
 _FIRST_WAIT_S = 0.05
@@ -87,18 +90,16 @@ class RuntimeContainers:
 
     async def shares(self) -> Sequence[messages.Share]:
         """Return what each attempt that runs uses."""
-        found: list[messages.Share] = []
+
+        async def page(after: str) -> list[messages.Share]:
+            result = await runtime.ask(messages.Shares(after))
+            return [messages.Share.from_message(each) for each in result["shares"]]
+
         async with (
             connection.Connection.opened(self._socket) as runtime,
             asyncio.timeout(_ANSWER_S),
         ):
-            while True:
-                after = str(found[-1].id) if found else ""
-                result = await runtime.ask(messages.Shares(after))
-                page = [messages.Share.from_message(each) for each in result["shares"]]
-                found += page
-                if not page:
-                    return found
+            return await _pages(page)
 
     async def disk(self, pod: ids.PodUid) -> messages.DiskUse:
         """Return what the volumes of a pod take of the disk."""
@@ -137,12 +138,12 @@ class RuntimeContainers:
             Retryable: the runtime is away.
         """
         async with connection.Connection.opened(self._socket) as runtime:
-            return [_observed(each) for each in await _pages(runtime)]
+            return [_observed(each) for each in await _facts(runtime)]
 
     async def _whole(self, runtime: connection.Connection) -> Sequence[observed.Fact]:
         self._answered.clear()
         await runtime.ask(messages.Subscribe())
-        found = {each.id: _observed(each) for each in await _pages(runtime)}
+        found = {each.id: _observed(each) for each in await _facts(runtime)}
         return list({**self._answered, **found}.values())
 
     async def _ask(
@@ -155,15 +156,20 @@ class RuntimeContainers:
             return await runtime.ask(wanted)
 
 
-async def _pages(runtime: connection.Connection) -> list[messages.Fact]:
-    found: list[messages.Fact] = []
-    while True:
-        after = str(found[-1].id) if found else ""
+async def _facts(runtime: connection.Connection) -> list[messages.Fact]:
+    async def page(after: str) -> list[messages.Fact]:
         result = await runtime.ask(messages.List(after))
-        page = [messages.Fact.from_message(each) for each in result["facts"]]
+        return [messages.Fact.from_message(each) for each in result["facts"]]
+
+    return await _pages(page)
+
+
+async def _pages(ask: Callable[[str], Awaitable[list[Told]]]) -> list[Told]:
+    """Ask for what comes behind the last one told, until there is no more."""
+    found: list[Told] = []
+    while page := await ask(str(found[-1].id) if found else ""):
         found += page
-        if not page:
-            return found
+    return found
 
 
 def _observed(fact: messages.Fact) -> observed.Fact:
