@@ -1,5 +1,6 @@
 """Stops: at once where a guest could not notice, with grace where it ends."""
 
+import json
 import time
 from collections.abc import Callable
 
@@ -72,6 +73,23 @@ def test_a_pod_that_never_began_has_failed_in_the_end(namespace: Namespace) -> N
     ended = pods.state(last, "terminated")
     assert last["status"]["phase"] == "Failed"
     assert (ended["exitCode"], ended["reason"]) == (137, "ContainerStatusUnknown")
+
+
+def test_a_pod_that_somebody_else_failed_is_ended_and_told(
+    namespace: Namespace, images: Images
+) -> None:
+    """As by pod GC: phase and reason stay; how it ended is written to them."""
+    namespace.apply(pods.pod("failed", images("sleep"), restart="Always"))
+    namespace.wait_running("failed")
+    said = {"status": {"phase": "Failed", "reason": "Gone", "message": "by an operator"}}
+    namespace.kubectl("patch", "pod", "failed", "--subresource=status", "-p", json.dumps(said))
+    over = namespace.wait("failed", "its ending", lambda seen: pods.state(seen.pod, "terminated"))
+
+    status, ended = over.pod["status"], pods.state(over.pod, "terminated")
+    assert (ended["exitCode"], status["containerStatuses"][0]["restartCount"]) == (143, 0)
+    assert (status["phase"], status["reason"]) == ("Failed", "Gone")
+    assert status["message"] == "by an operator"
+    assert pods.condition(over.pod, "Ready")["reason"] == "PodFailed"
 
 
 def test_a_forced_deletion_ends_the_guest_at_once(namespace: Namespace, images: Images) -> None:

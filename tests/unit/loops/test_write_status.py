@@ -18,14 +18,21 @@ UID = ids.PodUid("u1")
 
 
 def _pod(
-    phase: str = "Pending", *, name: str = "p", uid: str = "u1", ready: str = ""
+    phase: str = "Pending",
+    *,
+    name: str = "p",
+    uid: str = "u1",
+    ready: str = "",
+    ended: int | None = None,
 ) -> desired.DesiredPod:
     conditions = [{"type": "Ready", "status": ready}] if ready else []
+    told = {"name": "main", "containerID": f"wasmtime://{uid}/main/{ended}"}
+    over = [told | {"state": {"terminated": {"exitCode": 3}}}] if ended is not None else []
     return parsing.pod(
         {
             "metadata": {"name": name, "uid": uid},
             "spec": {"containers": [{"name": "main", "image": "x"}]},
-            "status": {"phase": phase, "conditions": conditions},
+            "status": {"phase": phase, "conditions": conditions, "containerStatuses": over},
         }
     )
 
@@ -34,6 +41,21 @@ def _seen(attempt: int, *, uid: str = "u1") -> observed.ObservedPod:
     running = observed.Running(records.AttemptId(uid, "main", attempt), 7, 1_700_000_000.0)
     return observed.ObservedPod(
         1_700_000_000.0, {"main": observed.ObservedContainer(current=running)}
+    )
+
+
+def _over(attempt: int) -> observed.ObservedPod:
+    record = records.ExitRecord(
+        code=3,
+        ended_by=records.EndedBy.ITSELF,
+        reason="Error",
+        message="",
+        started_at_ns=1_700_000_000 * 10**9,
+        finished_at_ns=1_700_000_001 * 10**9,
+    )
+    ended = observed.Ended(records.AttemptId("u1", "main", attempt), record)
+    return observed.ObservedPod(
+        1_700_000_000.0, {"main": observed.ObservedContainer(current=ended)}
     )
 
 
@@ -131,13 +153,51 @@ async def test_a_pod_that_is_no_more_is_left_alone(bed: Bed) -> None:
     assert bed.sink.writes == []
 
 
-async def test_a_finished_pod_is_final(bed: Bed) -> None:
-    """A terminal phase in the API server is never overwritten."""
-    bed.wanted.put(_pod("Failed"))
+async def test_endings_of_a_pod_that_somebody_else_failed_are_written(bed: Bed) -> None:
+    """That it is unready, and later how it ended; phase and reason stay."""
+    bed.wanted.put(_pod("Failed", ready="True"))
     bed.seen.put(UID, _seen(0))
+    await bed.written(1)
+    bed.wanted.put(_pod("Failed", ready="False"))
+    bed.seen.put(UID, _over(0))
+    await bed.written(2)
+
+    made = [status for _, status in bed.sink.writes]
+    ready = [next(x for x in each["conditions"] if x["type"] == "Ready") for each in made]
+    states = [each["containerStatuses"][0]["state"] for each in made]
+    assert bed.sink.phases() == ["Failed", "Failed"]
+    assert [(each["status"], each["reason"]) for each in ready] == [("False", "PodFailed")] * 2
+    assert "running" in states[0]
+    assert states[1]["terminated"]["exitCode"] == 3
+    assert not any({"reason", "message"} & set(each) for each in made)
+
+
+async def test_what_was_told_of_a_finished_pod_is_left_alone(bed: Bed) -> None:
+    """An agent that begins anew and knows its endings again writes nothing."""
+    bed.wanted.put(_pod("Failed", ready="False", ended=0))
+    bed.seen.put(UID, _over(0))
+    await bed.writer.write_now(UID)
+    await bed.writer.write_last(UID)
+
+    assert bed.sink.writes == []
+
+
+async def test_a_finished_pod_of_which_nothing_began_is_left_alone(bed: Bed) -> None:
+    """Such as one that the node did not take in."""
+    bed.wanted.put(_pod("Failed"))
+    bed.seen.put(UID, observed.ObservedPod(started_at=bed.clock.now() - 60))
     await bed.writer.write_now(UID)
 
     assert bed.sink.writes == []
+
+
+async def test_endings_are_written_before_a_finished_pod_goes(bed: Bed) -> None:
+    """Also where its deletion came before there was time for it."""
+    bed.wanted.put(_pod("Succeeded").ending(0.0))
+    bed.seen.put(UID, _over(0))
+    await bed.writer.write_last(UID)
+
+    assert bed.sink.phases() == ["Succeeded"]
 
 
 async def test_a_pod_just_seen_is_given_a_moment() -> None:

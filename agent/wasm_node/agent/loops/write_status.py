@@ -8,6 +8,9 @@ again if somebody else changed it: the node lifecycle controller denies it to
 all pods of a node that was not heard of for a while, and leaves it to the node
 to restore it (as the kubelet's status manager does, `needsReconcile`).
 
+A terminal phase in the API server is final, whoever gave it. If somebody else
+did, while containers ran, what is left to say is how they ended.
+
 An API server that asks for a pause (429, Retry-After) asks it of this node:
 until it is over no status is written, whatever changes meanwhile.
 """
@@ -19,6 +22,7 @@ from typing import Any
 from wasm_node.agent import errors, interfaces
 from wasm_node.agent.asynckit import backoff, keyed
 from wasm_node.agent.model import ids, manifest
+from wasm_node.agent.plan import last
 from wasm_node.agent.plan import pods as pods_plan
 from wasm_node.agent.plan import status as planning
 from wasm_node.agent.stores import pods
@@ -99,7 +103,9 @@ class StatusWriter:
             Retryable: it may go through later.
         """
         wanted, seen = self._wanted.get(uid), self._seen.get(uid)
-        if wanted is None or seen is None or seen.forgotten or wanted.gone or wanted.finished:
+        if wanted is None or seen is None or seen.forgotten or wanted.gone:
+            return
+        if wanted.finished and not last.is_untold(wanted, seen):
             return
         made = planning.status(
             wanted,

@@ -283,6 +283,16 @@ class Condition(_Part, frozen=True):
     observed_generation: int | None = None
 
 
+class EndingSeen(_Part, frozen=True):
+    """`state.terminated`: that it is there is all that is asked."""
+
+
+class StateSeen(_Part, frozen=True):
+    """`state` of a container: whether it has ended."""
+
+    terminated: EndingSeen | None = None
+
+
 class ContainerSeen(_Part, frozen=True):
     """One of `status.containerStatuses`: what we last said of it."""
 
@@ -290,6 +300,7 @@ class ContainerSeen(_Part, frozen=True):
     container_id: str = msgspec.field(name="containerID", default="")
     ready: bool = False
     started: bool | None = None
+    state: StateSeen = StateSeen()
 
 
 class StatusSeen(_Part, frozen=True):
@@ -300,10 +311,15 @@ class StatusSeen(_Part, frozen=True):
     conditions: tuple[Condition, ...] = ()
     container_statuses: tuple[ContainerSeen, ...] = ()
     init_container_statuses: tuple[ContainerSeen, ...] = ()
+    ephemeral_container_statuses: tuple[ContainerSeen, ...] = ()
 
     def last_said(self, container_id: str) -> ContainerSeen | None:
         """Return what was said of one attempt of a container."""
-        for each in (*self.container_statuses, *self.init_container_statuses):
+        for each in (
+            *self.container_statuses,
+            *self.init_container_statuses,
+            *self.ephemeral_container_statuses,
+        ):
             if each.container_id == container_id:
                 return each
         return None

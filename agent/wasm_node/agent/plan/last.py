@@ -1,10 +1,11 @@
 """
-What is said last of a pod that is deleted, when nothing of it runs any more.
+What is said last of a pod, when nothing of it runs any more.
 
-The kubelet's rules (status_manager.go TerminatePod): its phase is terminal, as
-controllers count on (a Job with podReplacementPolicy Failed waits for that),
-and a container that never began, in a pod that was past its init containers,
-is one whose ending is not known.
+That is so once it is deleted, and once somebody else has put it in a terminal
+phase. The kubelet's rules (status_manager.go TerminatePod): its phase is
+terminal, as controllers count on (a Job with podReplacementPolicy Failed waits
+for that), and a container that never began, in a pod that was past its init
+containers, is one whose ending is not known.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from wasm_node.agent.model import desired, observed, podstatus
-from wasm_node.agent.plan import order
+from wasm_node.agent.plan import order, probes
 
 _UNKNOWN = podstatus.State(
     terminated=podstatus.Terminated(
@@ -25,7 +26,33 @@ _UNKNOWN = podstatus.State(
     )
 )
 
+_READINESS = ("Ready", "ContainersReady")
+
 Statuses = tuple[podstatus.ContainerStatus, ...]
+
+
+def is_untold(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
+    """
+    Say whether the API server lacks what is to be said of a finished pod.
+
+    Of one whose phase was ours nothing is: it was told with the rest. To
+    another's, what a kubelet adds is how each container that had begun ended,
+    and till then that it is not ready (mergePodStatus).
+    """
+    begun = [each.current for each in seen.containers.values() if each.current is not None]
+    for each in begun:
+        if isinstance(each, observed.Ended):
+            said = wanted.status.last_said(probes.container_id(each.id))
+            if said is None or said.state.terminated is None:
+                return True
+    ready = any(x.type in _READINESS and x.status == "True" for x in wanted.status.conditions)
+    return ready and bool(begun)
+
+
+def is_over(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
+    """Say whether it is finished and nothing of it runs."""
+    running = any(isinstance(each.current, observed.Running) for each in seen.containers.values())
+    return wanted.finished and not running
 
 
 def phase(made: str) -> str:

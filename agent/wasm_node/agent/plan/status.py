@@ -61,7 +61,9 @@ def status(
     """
     Return the pod's status; `previous` are its conditions so far.
 
-    `is_last`: it is deleted and nothing of it runs: no other will follow.
+    `is_last`: it is deleted and nothing of it runs: no other will follow. One
+    that is finished already keeps its phase, and its reason and message, which
+    are left out of what is returned.
     """
     if seen.rejected and not wanted.finished:
         return _rejected(wanted, seen.rejected)
@@ -69,7 +71,7 @@ def status(
     inits = tuple(_container(wanted, each, seen, now) for each in wanted.init_containers)
     extra = tuple(_ephemeral(wanted, each, seen, now) for each in wanted.ephemeral_containers)
     phase = _phase(wanted, seen, now)
-    if is_last:
+    if is_last or last.is_over(wanted, seen):
         phase = last.phase(phase)
         containers = last.containers(wanted, seen, containers)
         inits = last.init_containers(inits)
