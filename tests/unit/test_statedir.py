@@ -15,9 +15,10 @@ _NOBODY = 65534
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> statedir.StateDir:
-    """Give a state directory of our own."""
-    return _made(tmp_path)
+def made() -> Iterator[statedir.StateDir]:
+    """Give a state directory of our own, where paths are short."""
+    with tempfile.TemporaryDirectory() as root:
+        yield _made(Path(root))
 
 
 def _made(root: Path) -> statedir.StateDir:
@@ -68,10 +69,13 @@ async def test_secrets_of_a_killed_agent_are_removed(made: statedir.StateDir) ->
         assert not made.credentials.exists()
 
 
-def test_a_path_that_no_socket_can_have_is_refused(tmp_path: Path) -> None:
-    """The kernel takes 107 bytes; what is longer is said before any start."""
-    with pytest.raises(errors.BadInput, match="107 bytes"):
-        _made(tmp_path / ("x" * 108))
+def test_a_run_directory_of_too_long_a_path_is_refused() -> None:
+    """The kernel takes 107 bytes for a socket; none is tried before that."""
+    with tempfile.TemporaryDirectory() as root:
+        room = 76 - len(f"{root}//run")
+        _made(Path(root) / ("x" * room))
+        with pytest.raises(errors.BadInput, match=r"path has 77 bytes, .* allow 76; choose a"):
+            _made(Path(root) / ("x" * (room + 1)))
 
 
 def test_directories_that_are_not_ours_yet_are_waited_for() -> None:

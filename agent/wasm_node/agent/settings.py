@@ -101,7 +101,9 @@ class Settings(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
     """Disk: images, compiled code, records. Shared with the runtime."""
 
     run_dir: Path = Path("/run/wasm-node")
-    """tmpfs: the runtime's socket. Shared with the runtime."""
+    """
+    tmpfs: sockets, so its path has 76 bytes at most. Shared with the runtime.
+    """
 
     log_dir: Path = Path("/var/log/wasm-node")
     """Containers' logs, CRI format."""

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO
 
 from wasm_node.agent import errors
+from wasm_node.protocol import layout
 
-_SOCKET_BYTES = 107
 _LOCK_LOOK_S = 0.1
 
 
@@ -33,23 +33,21 @@ class StateDir:
         self.pods = state / "pods"
         self.pki = state / "pki"
         self.credentials = run / "credentials"
-        self.socket = run / "runtime.sock"
+        self.socket = run / layout.SOCKET
 
     def make(self) -> None:
         """
         Make the directories that the agent owns.
 
         Raises:
-            BadInput: the socket's path would be too long for the kernel.
+            BadInput: a socket's path would be too long for the kernel.
             Retryable: the runtime, which gives them to the agent's user, has
                 not done so yet.
         """
-        if len(bytes(self.socket)) > _SOCKET_BYTES:
-            raise errors.BadInput(
-                f"cannot use {self.run}: its socket's path has more than {_SOCKET_BYTES} bytes; "
-                "choose a shorter runDir (for `wasm-node run`: a shorter TMPDIR)",
-                reason="PathTooLong",
-            )
+        try:
+            layout.check_run(self.run)
+        except ValueError as error:
+            raise errors.BadInput(str(error), reason="PathTooLong") from error
         for each in (self.state, self.run, self.logs, self.images, self.pods):
             with _ours(each):
                 each.mkdir(parents=True, exist_ok=True)

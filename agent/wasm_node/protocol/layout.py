@@ -36,6 +36,29 @@ UID = "uid"
 _POD_UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 _CONTAINER = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _MOST_ATTEMPTS = 10**9
+_SOCKET_BYTES = 107
+"""Of the path of a socket, at most: sun_path of unix(7), less its zero byte."""
+
+
+def check_run(run: Path) -> None:
+    """
+    Raise ValueError unless all sockets below a run directory can be made.
+
+    Whoever makes them or connects to them asks this at the start: otherwise
+    the first pod that serves HTTP would be told, and nobody before it.
+
+    Raises:
+        ValueError: with what is wrong and what to do in its text.
+    """
+    some = records.AttemptId("", "", 0)
+    below = (run / SOCKET, guest_socket(run, some), admin_socket(run, some))
+    longest, length = max(len(bytes(each)) for each in below), len(bytes(run))
+    if longest > _SOCKET_BYTES:
+        raise ValueError(
+            f"cannot use {run} as the run directory: its path has {length} bytes, and sockets below"
+            f" it allow {_SOCKET_BYTES - (longest - length)}; choose a shorter one (--run, runDir"
+            " of the agent, TMPDIR for `wasm-node run`)"
+        )
 
 
 def check_pod_uid(uid: object) -> None:
@@ -117,7 +140,7 @@ def admin_socket(run: Path, each: records.AttemptId) -> Path:
 
 
 def _short(each: records.AttemptId) -> str:
-    # NB: the path of a socket has 107 bytes.
+    # NB: the path of a socket is short, see check_run.
     return hashlib.sha256(str(each).encode()).hexdigest()[:16]
 
 

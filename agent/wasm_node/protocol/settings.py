@@ -25,7 +25,7 @@ class RuntimeSettings:
 
     Attributes:
         state: pods and compiled code; kept across restarts.
-        run: the socket; a short path, since sockets allow 107 bytes.
+        run: the sockets; a short path, see `layout.check_run`.
         logs: where log files may lie (below `state` is allowed as well).
         agent_uid: a user beside root and our own that may use the socket; as
             root we give it the directories that the two share.

@@ -49,14 +49,16 @@ def run(wanted: settings.RuntimeSettings) -> int:
     if wanted.owner is not None:
         process.die_with_parent(wanted.owner, signal.SIGTERM)  # as a word to end, not a kill
     os.umask(0o027)
+    try:
+        layout.check_run(wanted.run)
+    except ValueError as error:
+        return _refuse(str(error))
     for directory in (wanted.state, wanted.run, wanted.logs):
         directory.mkdir(parents=True, exist_ok=True)
         uids.give_to_agent(directory, wanted)
     with (wanted.state / "runtime.lock").open("w") as lock:
         if not _locked(lock.fileno()):
-            text = f"cannot start the runtime: another one owns {wanted.state}"
-            print(text, file=sys.stderr)  # noqa: T201  # a person's mistake, on their terminal
-            return 1
+            return _refuse(f"another one owns {wanted.state}")
         process.adopt_orphans()
         process.set_name("wasm-node init")
         process.allow_many_files()
@@ -65,6 +67,12 @@ def run(wanted: settings.RuntimeSettings) -> int:
     if wanted.scratch is not None:
         _remove(wanted.scratch)
     return code
+
+
+def _refuse(why: str) -> int:
+    text = f"cannot start the runtime: {why}"
+    print(text, file=sys.stderr)  # noqa: T201  # a person's mistake, on their terminal
+    return 1
 
 
 def _remove(directory: Path) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +112,10 @@ class Bed:
 
 
 @pytest.fixture
-def bed(tmp_path: Path) -> Bed:
-    """Give an empty bed."""
-    return Bed(tmp_path)
+def bed() -> Iterator[Bed]:
+    """Give an empty bed, where paths are short."""
+    with tempfile.TemporaryDirectory() as root:
+        yield Bed(Path(root))
 
 
 async def test_a_pod_runs_and_ends(bed: Bed) -> None:

@@ -51,7 +51,7 @@ class Connection:
         try:
             reader, writer = await asyncio.open_unix_connection(path)
         except OSError as error:
-            raise _away(f"nothing answers on {path} ({error.strerror})") from error
+            raise _away(f"nothing answers on {path} ({error.strerror or error})") from error
         try:
             made = cls(reader, writer)
             async with asyncio.timeout(_HELLO_S):
