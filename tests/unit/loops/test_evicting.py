@@ -135,14 +135,18 @@ async def test_it_is_on_disk_before_it_is_told(bed: Bed, tmp_path: Path) -> None
     """An agent that is killed right after that goes on with the eviction."""
     bed.resources.memory = LOW
     uid = bed.run("p", 9)
-    save = bed.kept.save
+    change = bed.kept.change
     already: list[list[str]] = []
 
-    def first(ref: ids.PodRef, pod: observed.ObservedPod) -> None:
+    def first(
+        ref: ids.PodRef,
+        known: observed.ObservedPod,
+        wanted: Callable[[observed.ObservedPod], observed.ObservedPod],
+    ) -> None:
         already.append(bed.evicted())
-        save(ref, pod)
+        change(ref, known, wanted)
 
-    bed.kept.save = first  # type: ignore[method-assign]  # to see what was told by then
+    bed.kept.change = first  # type: ignore[assignment,method-assign]  # to see what was told by then
     await bed.evicting.look()
     kept = await asyncio.to_thread(checkpoint.Checkpoints(tmp_path).load, uid)
     seen = bed.seen.get(uid)

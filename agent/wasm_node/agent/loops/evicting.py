@@ -219,8 +219,12 @@ class Evicting:
         why = planning.message(threshold, level, going)
         grace_s = planning.grace_s(self._rules, threshold)
         evicted = observed.Evicted(why, grace_s, self._clock.now())
-        kept = dataclasses.replace(before, evicted=evicted)
-        await asyncio.to_thread(self._kept.save, ref, kept)
+        await asyncio.to_thread(
+            self._kept.change,
+            ref,
+            before,
+            lambda kept: dataclasses.replace(kept, evicted=evicted),
+        )
         after = self._seen.get(ref.uid)
         if after is None or after.forgotten:  # it has gone meanwhile
             return

@@ -299,9 +299,9 @@ class Reconciler:
         """Write down what a container is about to be."""
         seen = self._seen.get(pod.ref.uid)
         if seen is not None:
-            after = {**seen.containers, name: change(seen.container(name))}
-            kept = dataclasses.replace(seen, containers=after)
-            await asyncio.to_thread(self._kept.save, pod.ref, kept)
+            await asyncio.to_thread(
+                self._kept.change, pod.ref, seen, lambda kept: kept.changed(name, change)
+            )
 
     def _change(self, attempt: records.AttemptId, **fields: Any) -> None:
         self._seen.change(

@@ -7,8 +7,8 @@ one cannot be mistaken for the present.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Self, TypeAlias
 
 from wasm_node.agent.model import image, probe
 from wasm_node.protocol import records
@@ -208,3 +208,8 @@ class ObservedPod:
     def container(self, name: str) -> ObservedContainer:
         """Return what is known of one container; nothing at first."""
         return self.containers.get(name, ObservedContainer())
+
+    def changed(self, name: str, change: Callable[[ObservedContainer], ObservedContainer]) -> Self:
+        """Return the pod with one container replaced."""
+        after = {**self.containers, name: change(self.container(name))}
+        return dataclasses.replace(self, containers=after)

@@ -4,9 +4,15 @@ What must survive the agent and only it knows: `pods/UID/pod.json`.
 Start time, images and back-off of a pod, and that it was evicted. Attempts and
 endings are not here: they are the runtime's facts, and stand in its own
 records.
+
+Several loops write to it, each what it alone decides. What they have seen of
+a pod was true at different moments; so none writes a whole pod: it says what to
+change of what is kept, and here, one after the other, that is done.
 """
 
 import contextlib
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -51,12 +57,27 @@ class Checkpoints:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._writing = threading.Lock()
 
     def _path(self, uid: ids.PodUid) -> Path:
         return self._directory / uid / "pod.json"
 
-    def save(self, ref: ids.PodRef, pod: observed.ObservedPod) -> None:
-        """Write what would be lost; by rename, small, off no thread."""
+    def change(
+        self,
+        ref: ids.PodRef,
+        known: observed.ObservedPod,
+        change: Callable[[observed.ObservedPod], observed.ObservedPod],
+    ) -> None:
+        """
+        Change what is kept of a pod, and nothing else of it; blocks.
+
+        `known` is what `change` is given where nothing has been kept so far.
+        """
+        with self._writing:
+            self._save(ref, change(self.load(ref.uid) or known))
+
+    def _save(self, ref: ids.PodRef, pod: observed.ObservedPod) -> None:
+        # By rename: who is killed meanwhile leaves the old one.
         kept = {name: _Container.of(each) for name, each in pod.containers.items()}
         path = self._path(ref.uid)
         path.parent.mkdir(exist_ok=True)

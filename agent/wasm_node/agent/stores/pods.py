@@ -104,8 +104,7 @@ class ObservedStore:
         pod = self._pods.get(uid)
         if pod is None or pod.forgotten:
             return
-        after = {**pod.containers, container: change(pod.container(container))}
-        self.put(uid, dataclasses.replace(pod, containers=after))
+        self.put(uid, pod.changed(container, change))
 
     def forget(self, uid: ids.PodUid) -> None:
         """Note that nothing is left; late facts change that no more."""
