@@ -169,7 +169,7 @@ class Resources(Protocol):
 
     async def disk(self, pod: ids.PodUid) -> messages.DiskUse:
         """
-        Return what the volumes of a pod take of the disk.
+        Return what its volumes and last words take of the disk.
 
         Raises:
             Retryable: the runtime is away, or the disk is slow.

@@ -129,6 +129,11 @@ def message(state: Path, each: records.AttemptId) -> Path:
     return attempt(state, each) / MESSAGE
 
 
+def messages(state: Path, uid: str) -> list[Path]:
+    """List those directories of one pod: of what runs, one each."""
+    return list(pod(state, uid).glob(f"containers/*/*/{MESSAGE}"))
+
+
 def guest_socket(run: Path, each: records.AttemptId) -> Path:
     """Return where the guest of one attempt answers HTTP, for us alone."""
     return run / WORKERS / f"{_short(each)}.guest"

@@ -123,7 +123,7 @@ class Shares:
 
 @dataclasses.dataclass(frozen=True)
 class Disk:
-    """Measure the volumes of a pod."""
+    """Measure what a pod's guests have on disk: volumes and last words."""
 
     verb: ClassVar[str] = "disk"
     pod_uid: str

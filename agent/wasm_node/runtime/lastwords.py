@@ -5,7 +5,8 @@ WASI knows no mount of a single file: a guest is given directories. So the file
 lies alone in a directory of its own in which nobody may make, rename or remove
 anything; the guest sees that, and may write the one file, which is its user's.
 It is read once its guest has ended, by the rules of getTerminationMessage in
-kuberuntime_container.go, through no link, and removed.
+kuberuntime_container.go, through no link, and removed. Till then it may grow:
+it counts as what the pod has on disk (`volumes`), for which pods are evicted.
 """
 
 import contextlib

@@ -61,8 +61,14 @@ class Volumes:
             shutil.rmtree(each, ignore_errors=True)
 
     def measure(self, pod: str) -> messages.DiskUse:
-        """Return what the volumes of a pod take of the disk; blocks."""
-        return measure(layout.volumes(self._state, pod))
+        """
+        Return what a pod's guests have written to the disk; blocks.
+
+        That is its volumes and files of last words, which have no other bound:
+        a limit of the process on the size of files would be one on volumes.
+        """
+        last_words = layout.messages(self._state, pod)
+        return measure(layout.volumes(self._state, pod), *last_words)
 
     def _set_aside(self, pod: str) -> list[Path]:
         aside = self._trash / str(uuid.uuid4())
@@ -78,17 +84,17 @@ class Volumes:
 
 
 def measure(
-    root: Path, *, most_entries: int = _MOST_ENTRIES, within_s: float = _WITHIN_S
+    *roots: Path, most_entries: int = _MOST_ENTRIES, within_s: float = _WITHIN_S
 ) -> messages.DiskUse:
     """
-    Return what a directory takes of the disk, without what it links to.
+    Return what directories take of the disk, without what they link to.
 
     Bounded: guests may have made more files than anybody has time to look at.
     """
     deadline = time.monotonic() + within_s
     used = inodes = 0
     linked: set[tuple[int, int]] = set()
-    left = [str(root)]
+    left = [str(each) for each in roots]
     while left:
         for entry, found in _entries(left.pop()):
             if inodes >= most_entries or time.monotonic() > deadline:

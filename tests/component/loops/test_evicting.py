@@ -226,3 +226,22 @@ async def test_the_disk_is_cleared_of_the_dead(bed: Bed) -> None:
     assert gone
     assert kept == ("Running", True)
     assert bed.events.reasons().count("Evicted") == 1
+
+
+async def test_last_words_without_end_count_as_the_pods(bed: Bed) -> None:
+    """Who fills the disk with them goes when it is full; so do they."""
+    rules = thresholds.Rules(thresholds.parse({"nodefs.available": "10%"}, {}, {}, {}))
+    state = bed.directory.state
+    async with bed.node(rules):
+        quiet, talker = bed.apply("quiet", "sleep"), bed.apply("talker", "sleep")
+        await bed.until(lambda: {bed.phase(each) for each in (quiet, talker)} == {"Running"})
+        (words,) = layout.messages(state, talker)
+        file = words / "termination-log"
+        with file.open("ab") as opened:  # as the guest may: it is its user's
+            opened.write(b"x" * MIB)
+        bed.full_by = file
+        status = await bed.pods.over(talker)
+        await bed.until(lambda: not file.exists())
+
+    assert status["reason"] == "Evicted"
+    assert bed.phase(quiet) == "Running"

@@ -63,7 +63,8 @@ class Candidate:
     Attributes:
         pod: which.
         uses: by container.
-        volumes: what its volumes take; None: nobody could say.
+        volumes: what they and its guests' last words take; None: nobody
+            could say.
     """
 
     pod: desired.DesiredPod
