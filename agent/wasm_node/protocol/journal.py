@@ -51,13 +51,14 @@ class Journal:
                 if isinstance(said.get("exit"), dict):
                     said["exit"] = records.ExitRecord.from_fields(said["exit"])
                 if "denied" in said:
-                    denied.append(records.Denial.from_fields(said.pop("denied")))
+                    told = {**said.pop("denied"), "command": ""}  # it is its worker's own
+                    denied.append(records.Denial.from_fields(told))
             except (KeyError, TypeError, ValueError):
                 break
             fields = said | fields
         known = {each.name for each in dataclasses.fields(cls)}
-        told = {name: value for name, value in fields.items() if name in known}
-        return cls(**told, denied=tuple(denied))
+        kept = {name: value for name, value in fields.items() if name in known}
+        return cls(**kept, denied=tuple(denied))
 
 
 def claimed(pid: int, start_ticks: int, at_ns: int) -> bytes:

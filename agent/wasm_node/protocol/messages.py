@@ -165,8 +165,8 @@ class Fact:
         pid: of its worker; 0 where there never was one.
         started_at_ns: unix time when the guest was entered.
         exit: how it ended; None while it runs.
-        denied: what its guest wanted of the network and may not have; the
-            first few.
+        denied: what its guest, and those of programs beside it, wanted of the
+            network and may not have; the first few.
     """
 
     id: records.AttemptId

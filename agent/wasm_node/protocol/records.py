@@ -142,10 +142,13 @@ class Denial:
             or `resolve`; what would allow it depends on that.
         words: for people, with the target in it, such as `connections to
             192.0.2.1:25`.
+        command: the program beside the attempt whose guest it was; empty: the
+            attempt's own.
     """
 
     what: str
     words: str
+    command: str = ""
 
     @classmethod
     def from_fields(cls, raw: Mapping[str, Any]) -> Self:
@@ -153,9 +156,9 @@ class Denial:
         Read one out of JSON.
 
         Raises:
-            TypeError: it is none.
+            KeyError, TypeError: it is none.
         """
-        return cls(str(raw["what"]), str(raw["words"]))
+        return cls(str(raw["what"]), str(raw["words"]), str(raw.get("command", "")))
 
 
 @dataclasses.dataclass(frozen=True)

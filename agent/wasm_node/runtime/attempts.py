@@ -10,13 +10,16 @@ import contextlib
 import dataclasses
 import enum
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from wasm_node.protocol import journal, layout, messages, records
 from wasm_node.runtime import crilog, durable, lastwords, processes
 
 _END_BYTES = 1 << 16
+_MOST_DENIED_BESIDE = 32
+"""A probe runs without end, and may want of another address each time."""
+_COMMAND_CHARS = 64
 
 
 class Phase(enum.Enum):
@@ -42,6 +45,8 @@ class Attempt:
         http: how it serves HTTP; None: it does not.
         beside: pids of programs that run beside it.
         spared: kills by the kernel, in its group, of programs beside it.
+        denied_beside: what programs beside it wanted of the network and may
+            not have, the first few.
     """
 
     id: records.AttemptId
@@ -53,10 +58,20 @@ class Attempt:
     http: records.Http | None = None
     beside: set[int] = dataclasses.field(default_factory=set)
     spared: int = 0
+    denied_beside: tuple[records.Denial, ...] = ()
 
     def read_journal(self) -> None:
         """Take in what the worker has written by now."""
         self.told = processes.told(self.directory)
+
+    def hear_beside(self, command: str, denied: Iterable[records.Denial]) -> bool:
+        """Take in what a program beside it was denied; say if that is new."""
+        by = command[:_COMMAND_CHARS]
+        named = (dataclasses.replace(each, command=by) for each in denied)
+        new = [each for each in named if each not in self.denied_beside]
+        before = len(self.denied_beside)
+        self.denied_beside = (*self.denied_beside, *new)[:_MOST_DENIED_BESIDE]
+        return len(self.denied_beside) > before
 
     def spare(self) -> None:
         """Put on record that the kernel has killed a program beside it."""
@@ -131,7 +146,8 @@ class Attempt:
         started = self.told.entered_at_ns or self.told.claimed_at_ns
         if self.exit is not None:
             started = self.exit.started_at_ns
-        return messages.Fact(self.id, self.told.pid, started, self.exit, self.told.denied)
+        denied = self.told.denied + self.denied_beside
+        return messages.Fact(self.id, self.told.pid, started, self.exit, denied)
 
 
 def _end_of(log: Path) -> bytes:

@@ -61,7 +61,7 @@ class _Run:
 
     @property
     def name(self) -> str:
-        return self.spec.argv[0] if self.spec.argv else self.spec.module_path
+        return _name(self.spec)
 
     def release(self) -> None:
         for fd in self.streams:
@@ -81,7 +81,9 @@ class Execs:
         users: uids.Uids,
         limits: groups.Groups,
         wanted: settings.RuntimeSettings,
+        tell: Callable[[attempts.Attempt], None],
     ) -> None:
+        self._tell = tell
         self._loop = loop
         self._link = link
         self._known = known
@@ -99,22 +101,28 @@ class Execs:
         patience = time.monotonic() + _DYING_S
         for directory in list(self._root.iterdir()):
             told = processes.told(directory)
-            self._explain_kills(directory, told)
+            self._explain(directory, told)
             processes.send_signal(told, signal.SIGKILL)
             while processes.is_running(told) and time.monotonic() < patience:
                 time.sleep(_LOOK_AGAIN_S)
             shutil.rmtree(directory, ignore_errors=True)
 
-    def _explain_kills(self, directory: Path, told: journal.Journal) -> None:
+    def _explain(self, directory: Path, told: journal.Journal) -> None:
+        """Put down with its attempt what is known of one that was left."""
+        with contextlib.suppress(OSError, ValueError):
+            spec = records.ContainerSpec.from_json((directory / layout.SPEC).read_bytes())
+            attempt = self._known.get(spec.id)
+            if attempt is not None:
+                attempt.hear_beside(_name(spec), told.denied)
+                self._explain_kills(attempt, told)
+
+    def _explain_kills(self, attempt: attempts.Attempt, told: journal.Journal) -> None:
         # What died unseen and without a word while its attempt runs on: if
         # the kernel has killed in their group, it was that.
         if told.pid == 0 or told.exit is not None or processes.is_running(told):
             return
-        with contextlib.suppress(OSError, ValueError):
-            spec = records.ContainerSpec.from_json((directory / layout.SPEC).read_bytes())
-            attempt = self._known.get(spec.id)
-            if attempt is not None and attempt.is_running() and self._kills(attempt):
-                attempt.spare()
+        if attempt.is_running() and self._kills(attempt):
+            attempt.spare()
 
     def begin(self, wanted: messages.Exec, streams: list[int], done: Done) -> eventloop.Callback:
         """
@@ -158,11 +166,7 @@ class Execs:
 
     def ended(self, pid: int, status: int) -> bool:
         """Take in init's word of a process; False: it is none of these."""
-        if pid not in self._by_pid:  # init's word may be quicker than its own
-            sent = (run for runs in self._runs.values() for run in runs if run.tries)
-            for each in [run for run in sent if not run.told.pid]:
-                self._look(each)
-        run = self._by_pid.get(pid)
+        run = self._run_of(pid)
         if run is None:
             return False
         self._look(run)
@@ -187,12 +191,27 @@ class Execs:
             self._finish(run, how)
         return True
 
+    def heard(self, pid: int) -> None:
+        """Look for news of a process, if it is one of these."""
+        run = self._run_of(pid)
+        if run is not None:
+            self._look(run)
+
+    def _run_of(self, pid: int) -> _Run | None:
+        if pid not in self._by_pid:  # word of it may be quicker than its own
+            sent = (run for runs in self._runs.values() for run in runs if run.tries)
+            for each in [run for run in sent if not run.told.pid]:
+                self._look(each)
+        return self._by_pid.get(pid)
+
     def _look(self, run: _Run) -> None:
         told = processes.told(run.directory)
         if told.pid:  # else nobody has claimed it, or has taken the claim back
             run.told = told
             run.attempt.beside.add(told.pid)
             self._by_pid[told.pid] = run
+            if run.attempt.hear_beside(run.name, told.denied):
+                self._tell(run.attempt)
 
     def _kills(self, attempt: attempts.Attempt) -> int:
         return attempt.kills(self._limits.memory_kills(attempt.id))
@@ -294,6 +313,10 @@ class Execs:
         shutil.rmtree(directory, ignore_errors=True)
         if again and directory.exists():  # a worker that goes away was about to claim it
             self._loop.later(_DYING_S, lambda: self._remove(directory, again=False))
+
+
+def _name(spec: records.ContainerSpec) -> str:
+    return spec.argv[0] if spec.argv else spec.module_path
 
 
 def _unfit(export: str, artifact: cache.Artifact) -> str:

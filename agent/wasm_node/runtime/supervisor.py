@@ -98,6 +98,7 @@ class _Supervisor:
             self._users,
             self._limits,
             wanted,
+            self._tell,
         )
         self._server: server.Server | None = None
         self._callers: list[tuple[server.Connection, int, int]] = []
@@ -176,7 +177,9 @@ class _Supervisor:
         # on it is only a reason to look into a journal.
         pid = int.from_bytes(self._handles.bell.recv(_PID_BYTES), sys.byteorder)
         attempt = self._known.with_pid(pid)
-        if attempt is not None:
+        if attempt is None:
+            self._execs.heard(pid)
+        else:
             attempt.read_journal()
             self._tell(attempt)
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.component.http import serving
-from tests.component.runtime import running
+from tests.component.runtime import executing, running
 from tests.wasm import guests
 from wasm_node.agent.model import observed
 from wasm_node.protocol import records
@@ -208,6 +208,25 @@ async def test_denials_are_facts(
 
     assert end.denied == (records.Denial(what, denied),)
     assert lines.count(f"stderr denied {denied}: the pod's grants do not allow it") == 1
+
+
+async def test_what_a_command_was_denied_is_told_with_its_container(
+    runtime: running.RunningRuntime,
+) -> None:
+    """While it runs beside it, once, by name; and with the container's end."""
+    spec = runtime.spec("sleep", pod=f"p{uuid.uuid4()}")
+    await runtime.started(spec)
+    check = running.command("python-sockets", "connect", LOOPBACK, "9")
+    denied = records.Denial("connect", f"connections to {LOOPBACK}:9", "python-sockets")
+    for _ in range(2):
+        said = await executing.told(runtime, spec.id, check)
+        assert b"denied connections to" in said.err
+    (known,) = [each for each in await runtime.containers.listed() if each.id == spec.id]
+    await runtime.containers.stop(spec.id, grace_s=0.0)
+    facts = [each async for each in _until_ended(runtime, spec.id)]
+
+    assert isinstance(known, observed.Running)
+    assert known.denied == facts[-1].denied == (denied,)
 
 
 async def _ended(runtime: running.RunningRuntime, spec: records.ContainerSpec) -> observed.Ended:

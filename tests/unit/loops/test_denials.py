@@ -90,3 +90,17 @@ def test_an_event_says_what_would_allow_it() -> None:
     assert (
         said == f'Container main was denied looking up x: the annotation {grants.DNS} is not "true"'
     )
+
+
+def test_a_command_is_named() -> None:
+    """What it wanted is its own, also where its container wanted the same."""
+    bed = Bed()
+    mine, its = records.Denial("connect", "x"), records.Denial("connect", "x", "check")
+    for denied in ((its,), (its,), (mine, its), (mine,)):  # a new runtime forgets
+        bed.sees(observed.Running(_ATTEMPT, 7, 1.0, denied))
+    bed.sees(observed.Running(_ATTEMPT, 7, 1.0, (mine, its)))
+
+    assert [each.split(":")[0] for each in bed.told()] == [
+        "Command check in container main was denied x",
+        "Container main was denied x",
+    ]

@@ -81,7 +81,8 @@ def test_bad_requests_are_value_errors(raw: dict[str, object]) -> None:
 def test_facts_come_through(how: records.ExitRecord | None) -> None:
     """Facts survive JSON, ended or not."""
     denied = records.Denial("connect", "connections to 192.0.2.1:25")
-    fact = messages.Fact(ID, 17, 5, how, (denied,))
+    beside = records.Denial("resolve", "looking up x", "check")
+    fact = messages.Fact(ID, 17, 5, how, (denied, beside))
     wire = json.loads(json.dumps(fact.to_message()))
 
     assert messages.Fact.from_message(wire) == fact
@@ -150,7 +151,7 @@ def test_a_journal_is_believed_in_what_it_says_first() -> None:
     """A guest that has got out of its sandbox cannot become another process."""
     forged = b'{"pid": 1, "start_ticks": 1, "entered_at_ns": 9}\n'
     one = b'{"denied": {"what": "ask", "words": "x"}}\n'
-    other = b'{"denied": {"what": "new", "words": "y"}}\n'
+    other = b'{"denied": {"what": "new", "words": "y", "command": "not its own"}}\n'
 
     assert journal.Journal.parse(JOURNAL + forged) == journal.Journal(17, 99, 5, 6, EXIT)
     assert journal.Journal.parse(one + other).denied == (

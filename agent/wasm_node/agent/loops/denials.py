@@ -1,14 +1,19 @@
 """
 Events about what guests wanted of the network and may not have.
 
-The runtime tells each target once (the container's log has it, too). What was
-there before this agent was, the one before it has told.
+The runtime tells each target once (the container's log has it, too; of a
+command in a container, its own standard error). What was there before this
+agent was, the one before it has told.
 """
+
+import logging
 
 from wasm_node.agent import interfaces
 from wasm_node.agent.model import actions, desired, grants, ids, observed
 from wasm_node.agent.stores import pods
 from wasm_node.protocol import records
+
+log = logging.getLogger(__name__)
 
 
 class Denials:
@@ -20,7 +25,7 @@ class Denials:
         self._wanted = wanted
         self._seen = seen
         self._events = events
-        self._told: dict[ids.PodUid, dict[records.AttemptId, int]] = {}
+        self._told: dict[ids.PodUid, dict[records.AttemptId, set[records.Denial]]] = {}
         seen.listen(self._look)
 
     def _look(self, uid: ids.PodUid) -> None:
@@ -35,12 +40,17 @@ class Denials:
     def _tell(
         self, pod: desired.DesiredPod | None, uid: ids.PodUid, current: observed.Fact
     ) -> None:
-        before = self._told.get(uid, {}).get(current.id, 0)
-        self._told.setdefault(uid, {})[current.id] = len(current.denied)
+        # NB: a runtime that begins anew has forgotten what of commands it told.
+        told = self._told.setdefault(uid, {}).setdefault(current.id, set())
+        new = [each for each in current.denied if each not in told]
+        told.update(new)
         if pod is None or not self._seen.listed.is_set():
             return
-        for each in current.denied[before:]:
+        for each in new:
             name = current.id.container
-            said = f"Container {name} was denied {each.words}: {grants.advice(each.what)}"
+            who = f"Command {each.command} in container {name}"
+            who = who if each.command else f"Container {name}"
+            said = f"{who} was denied {each.words}: {grants.advice(each.what)}"
+            log.info("Pod %s: %s", pod.ref, said)
             event = actions.Event("NetworkDenied", said, warning=True, container=name)
             self._events.emit(pod.ref, event)
