@@ -25,7 +25,7 @@ _CHANGING = {
     r"127\.0\.0\.1:\d+": "<registry>",
     r"\d+(\.\d+){3}": "<ip>",
     r" \(x\d+ over [0-9hms]+\)": "",
-    r"\b(\d+(h|ms|m|s))+\b": "<age>",
+    r"\b(\d+(\.\d+)?(h|ms|m|s))+\b": "<age>",
     r"\b\d+ bytes": "<n> bytes",
     r"\b\d+ (nodes are|node\(s\)|Preemption)": r"<n> \1",  # other tests' Nodes
     r"\+wasm-node\.\S+": "+wasm-node.<version>",

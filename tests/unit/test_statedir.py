@@ -106,12 +106,12 @@ def test_a_secret_is_for_us_only(tmp_path: Path) -> None:
     ]
 
 
-def test_a_directory_knows_who_it_is(tmp_path: Path) -> None:
+def test_a_directory_knows_who_it_is(made: statedir.StateDir) -> None:
     """Its identity stays, and no other directory has it."""
-    first, second = _made(tmp_path / "a"), _made(tmp_path / "b")
+    another = _made(made.state / "another")
 
-    assert first.holder() == first.holder()
-    assert first.holder() != second.holder()
+    assert made.holder() == made.holder()
+    assert made.holder() != another.holder()
 
 
 @contextlib.contextmanager

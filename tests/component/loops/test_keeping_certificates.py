@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -51,9 +53,10 @@ class Bed:
 
 
 @pytest.fixture
-def bed(tmp_path: Path) -> Bed:
-    """Give a keeper that has nothing yet."""
-    return Bed(tmp_path)
+def bed() -> Iterator[Bed]:
+    """Give a keeper that has nothing yet, where paths are short."""
+    with tempfile.TemporaryDirectory() as root:
+        yield Bed(Path(root))
 
 
 async def test_it_is_obtained_and_found_again(bed: Bed) -> None:

@@ -58,6 +58,16 @@ def test_durations(text: str, seconds: float) -> None:
     assert durations.parse(text) == seconds
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (0.0432, "43ms"), (0.9999, "999ms"), (1, "1s"), (1.5, "1.5s"), (10, "10s"),
+     (61.001, "1m1.001s"), (300, "5m0s"), (3601, "1h0m1s"), (90000, "25h0m0s")],
+)  # fmt: skip
+def test_durations_are_shown_as_go_does(seconds: float, text: str) -> None:
+    """Duration.String, of what was cut to whole milliseconds."""
+    assert durations.shown(seconds) == text
+
+
 @pytest.mark.parametrize("text", ["", "5", "5 m", "m", "-5m", "1d", "5m s", "1m-2s"])
 def test_what_is_no_duration(text: str) -> None:
     """The text says what is."""

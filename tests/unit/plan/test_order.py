@@ -100,7 +100,7 @@ def test_an_unhealthy_sidecar_is_called_an_init_container() -> None:
     made = pods.plan(pod, _seen(side=sick, a=_running("a"), b=_running("b")), now=NOW)
 
     assert [each.why for each in made if isinstance(each, actions.StopContainer)] == [
-        "Init container side failed liveness probe, will be restarted"
+        "Init container side failed liveness probe"
     ]
 
 

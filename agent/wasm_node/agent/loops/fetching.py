@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from wasm_node.agent import errors, interfaces
-from wasm_node.agent.model import actions, desired, ids, image, observed
+from wasm_node.agent.model import actions, desired, durations, ids, image, observed
 
 Progress: TypeAlias = Callable[[ids.PodRef, int, int | None], None]
 """Told of a pod's transfer: bytes so far and in all (None: not known)."""
@@ -65,17 +65,26 @@ class Fetcher:
         self._emit(pod, wanted, "Compiling", said)
 
     async def _image(self, pod: ids.PodRef, wanted: desired.DesiredContainer) -> image.Image:
-        if wanted.pull_policy is not desired.PullPolicy.ALWAYS:
-            found = await self._puller.local(wanted.image)
-            if found is not None:
-                said = f'Container image "{wanted.image}" already present on machine'
-                self._emit(pod, wanted, "Pulled", said)
-                return found
-        if wanted.pull_policy is desired.PullPolicy.NEVER:
-            raise errors.BadInput(
-                f'Container image "{wanted.image}" is not present with pull policy of Never',
-                reason="ErrImageNeverPull",
-            )
+        """Have the image here; the words are those of EnsureImageExists."""
+        try:
+            if wanted.pull_policy is not desired.PullPolicy.ALWAYS:
+                found = await self._puller.local(wanted.image)
+                if found is not None:
+                    said = f'Container image "{wanted.image}" already present on machine'
+                    self._emit(pod, wanted, "Pulled", f"{said} and can be accessed by the pod")
+                    return found
+            if wanted.pull_policy is desired.PullPolicy.NEVER:
+                said = f'Container image "{wanted.image}" is not present with pull policy of Never'
+                self._emit(pod, wanted, "ErrImageNeverPull", said, warning=True)
+                raise errors.BadInput(said, reason="ErrImageNeverPull")
+            return await self._pulled(pod, wanted)
+        except errors.BadInput as error:
+            if error.reason == "InvalidImageName":
+                said = f'Failed to apply default image tag "{wanted.image}": {error}'
+                self._emit(pod, wanted, "InspectFailed", said, warning=True)
+            raise
+
+    async def _pulled(self, pod: ids.PodRef, wanted: desired.DesiredContainer) -> image.Image:
         self._emit(pod, wanted, "Pulling", f'Pulling image "{wanted.image}"')
         begun = self._clock.now()
         try:
@@ -83,19 +92,27 @@ class Fetcher:
                 wanted.image, progress=lambda done, total: self._progress(pod, done, total)
             )
         except (errors.NotFound, errors.Retryable) as error:
-            raise errors.Retryable(
-                f'Back-off pulling image "{wanted.image}": {error.reason}: {error}',
-                reason="ImagePullBackOff",
-            ) from error
-        took = self._clock.now() - begun
+            said = f'Failed to pull image "{wanted.image}": {error}'
+            self._emit(pod, wanted, "Failed", said, warning=True)
+            said = f'Back-off pulling image "{wanted.image}"'
+            self._emit(pod, wanted, "BackOff", said)
+            text = f"{said}: {error.reason}: {error}"
+            raise errors.Retryable(text, reason="ImagePullBackOff") from error
+        took = durations.shown(self._clock.now() - begun)
         said = (
-            f'Successfully pulled image "{wanted.image}" in {took * 1000:.0f}ms. '
+            f'Successfully pulled image "{wanted.image}" in {took} ({took} including waiting). '
             f"Image size: {found.size_bytes} bytes. Layout: {found.layout}"
         )
         self._emit(pod, wanted, "Pulled", said)
         return found
 
     def _emit(
-        self, pod: ids.PodRef, wanted: desired.DesiredContainer, reason: str, text: str
+        self,
+        pod: ids.PodRef,
+        wanted: desired.DesiredContainer,
+        reason: str,
+        text: str,
+        *,
+        warning: bool = False,
     ) -> None:
-        self._events.emit(pod, actions.Event(reason, text, container=wanted.name))
+        self._events.emit(pod, actions.Event(reason, text, warning, wanted.name))

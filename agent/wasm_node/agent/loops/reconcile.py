@@ -262,8 +262,7 @@ class Reconciler:
         self._seen.change(
             pod.ref.uid, wanted.name, lambda before: adopt.started(noted(before), running)
         )
-        said = f"Started container {wanted.name}"
-        self._emit(pod, actions.Event("Started", said, container=wanted.name))
+        self._emit(pod, actions.Event("Started", "Container started", container=wanted.name))
         if hook is not None:
             self._group.create_task(self._settle(pod, running.id, hook))
 
@@ -314,8 +313,7 @@ class Reconciler:
         self, pod: desired.DesiredPod, wanted: desired.DesiredContainer, error: errors.NodeError
     ) -> None:
         log.warning("Pod %s, container %s: %s", pod.ref, wanted.name, error)
-        said = f"{error.reason}: {error}"
-        self._emit(pod, actions.Event("Failed", said, warning=True, container=wanted.name))
+        self._emit(pod, restarts.not_begun(wanted, error.reason, str(error)))
         now = self._clock.now()
         self._seen.change(
             pod.ref.uid,

@@ -134,7 +134,11 @@ def _keep_healthy(
     seen: observed.ObservedContainer,
     running: observed.Running,
 ) -> Iterator[actions.Action]:
-    """As computePodActions and setTerminationGracePeriod."""
+    """
+    As computePodActions and setTerminationGracePeriod.
+
+    And computeInitContainerActions, which says of nothing that it restarts.
+    """
     if seen.settles and seen.unsettled:
         yield actions.StopContainer(running.id, pod.grace_s, "FailedPostStartHook")
         return
@@ -143,7 +147,7 @@ def _keep_healthy(
         return
     what = "Init container" if wanted.sidecar else "Container"
     why = f"{what} {wanted.name} failed {failing.kind.lower()} probe"
-    if wanted.restart is not desired.RestartPolicy.NEVER:
+    if wanted.restart is not desired.RestartPolicy.NEVER and not wanted.sidecar:
         why += ", will be restarted"
     grace_s = pod.grace_s if failing.grace_s is None else failing.grace_s
     yield actions.StopContainer(running.id, grace_s, why)

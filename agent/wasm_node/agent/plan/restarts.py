@@ -12,13 +12,18 @@ remembered elsewhere.
 import dataclasses
 from typing import assert_never
 
-from wasm_node.agent.model import desired, observed
+from wasm_node.agent.model import actions, desired, observed
 from wasm_node.agent.plan import images
 from wasm_node.protocol import records
 
 FIRST_BACKOFF_S = 10.0
 MAX_BACKOFF_S = 300.0
 RESET_AFTER_S = 600.0
+
+_OF_IMAGES = frozenset({"ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})
+_OF_CONTAINERS = frozenset(
+    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +93,21 @@ def failed(
     wait_s = min(FIRST_BACKOFF_S * 2 ** (failures - 1), MAX_BACKOFF_S)
     failing = observed.Failing(reason, message, failures, now + wait_s, image)
     return dataclasses.replace(seen, failing=failing, image=None)
+
+
+def not_begun(wanted: desired.DesiredContainer, reason: str, message: str) -> actions.Event:
+    """
+    Return what a person should read of a failure to begin (startContainer).
+
+    A kubelet says of an image only the reason, and why before that; of what
+    comes later only why. Where the reason is ours alone, both are said.
+    """
+    said = f"{reason}: {message}"
+    if reason in _OF_IMAGES:
+        said = f"Error: {reason}"
+    elif reason in _OF_CONTAINERS:
+        said = f"Error: {message}"
+    return actions.Event("Failed", said, warning=True, container=wanted.name)
 
 
 def is_followed(

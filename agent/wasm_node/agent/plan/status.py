@@ -12,7 +12,7 @@ from typing import TypeAlias, assert_never
 
 import msgspec
 
-from wasm_node.agent.model import desired, manifest, observed, podstatus, times
+from wasm_node.agent.model import desired, durations, manifest, observed, podstatus, times
 from wasm_node.agent.plan import images, last, order, pods, probes, restarts
 from wasm_node.protocol import records
 
@@ -247,15 +247,10 @@ def _waiting(
     if seen.failing is not None:
         return podstatus.Waiting(seen.failing.reason, seen.failing.message)
     if isinstance(seen.current, observed.Ended):
-        wait = f"back-off {_duration(seen.backoff_s)} restarting failed"
+        wait = f"back-off {durations.shown(seen.backoff_s)} restarting failed"
         what = f"container={container.name} pod={wanted.ref.whole}"
         return podstatus.Waiting("CrashLoopBackOff", f"{wait} {what}")
     return podstatus.Waiting("PodInitializing" if wanted.init_containers else "ContainerCreating")
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
 def _terminated(ended: observed.Ended) -> podstatus.State:

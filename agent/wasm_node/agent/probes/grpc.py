@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 
-from wasm_node.agent.model import probe
+from wasm_node.agent.model import durations, probe
 from wasm_node.agent.probes import dialing, health, unary
 
 _AGENT = "kube-probe/1.37"
@@ -22,7 +22,7 @@ _LACKING = "this server does not implement the grpc health protocol (grpc.health
 
 async def check(wanted: probe.Grpc, at: probe.Endpoint, timeout_s: float) -> probe.Outcome:
     """Ask a server how it is."""
-    where, within = dialing.shown(at), _duration(timeout_s)
+    where, within = dialing.shown(at), durations.shown(timeout_s)
     message = health.request(wanted.service)
     asked = unary.Request(where, _METHOD, _AGENT, message, timeout_s)
     connected = False
@@ -112,13 +112,3 @@ def _said(error: unary.RpcError, within: str) -> str:
             return f"timeout: health rpc did not complete within {within}"
         case _:
             return f"error: health rpc probe failed: {error}"
-
-
-def _duration(seconds: float) -> str:
-    """Say a time as Go does: 1s, 1m30s, 1h0m0s."""
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    said = f"{rest:g}s"
-    if hours:
-        return f"{hours}h{minutes}m{said}"
-    return f"{minutes}m{said}" if minutes else said
