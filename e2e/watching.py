@@ -7,14 +7,14 @@ watch that breaks (the API server went away) is begun anew; what then arrives
 is the state as it is by then.
 """
 
-import http.client
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
-from e2e.cluster import Access, Failed, api
+from e2e import following
+from e2e.cluster import Access, Failed
 
 Pod = dict[str, Any]
 """A Pod as decoded JSON."""
@@ -29,26 +29,13 @@ class Seen:
     pod: Pod
 
 
-class PodWatcher:
+class PodWatcher(following.Follower):
     """Watches the pods of all namespaces while it is a context."""
 
     def __init__(self, plane: Access) -> None:
-        self._api = plane.admin
+        super().__init__(plane.admin, "pod watcher")
         self._news = threading.Condition()
         self._seen: dict[tuple[str, str], list[Seen]] = {}
-        self._stream: api.Stream | None = None
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="pod watcher")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        if (stream := self._stream) is not None:
-            stream.interrupt()
-        self._thread.join()
 
     def history(self, namespace: str, name: str) -> list[Seen]:
         """List all versions of a pod that have been seen, oldest first."""
@@ -91,17 +78,12 @@ class PodWatcher:
                         f"seen last: {last}"
                     )
 
-    def _watch(self) -> None:
-        while not self._over.is_set():
-            try:
-                with self._api.stream("/api/v1/pods?watch=true") as stream:
-                    self._stream = stream
-                    for event in stream:
-                        if event["type"] == "ERROR":
-                            break
-                        self._take(event)
-            except (OSError, http.client.HTTPException, ValueError, api.Refused):
-                self._over.wait(0.1)  # between two tries; nothing depends on its length
+    def _follow(self) -> None:
+        with self._opened("/api/v1/pods?watch=true") as stream:
+            for event in stream:
+                if event["type"] == "ERROR":
+                    break
+                self._take(event)
 
     def _take(self, event: dict[str, Any]) -> None:
         meta = event["object"]["metadata"]

@@ -5,40 +5,29 @@ It goes on where a broken watch left off. If the API server no longer has what
 came after that, all pods are listed: what is gone then is noted as gone.
 """
 
-import http.client
 import threading
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Self
+from typing import Any
 
+from e2e import following
 from e2e.chaos import recording
 from e2e.cluster import Access, api
 from e2e.watching import Pod
 
 
-class ApiRecord:
+class ApiRecord(following.Follower):
     """Records the pods of one namespace while it is a context."""
 
     def __init__(self, plane: Access, namespace: str) -> None:
-        self._api = plane.admin
+        super().__init__(plane.admin, "record of the API")
         self._path = f"/api/v1/namespaces/{namespace}/pods"
         self._lock = threading.Lock()
         self._versions: list[recording.Version] = []
         self._last: dict[str, Pod] = {}
-        self._stream: api.Stream | None = None
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._record, name="record of the API")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        if (stream := self._stream) is not None:
-            stream.interrupt()
-        self._thread.join()
+        self._since = ""
+        """The version of what came last; empty: all is to be listed."""
 
     def versions(self) -> tuple[recording.Version, ...]:
         """Return all versions so far, in the order in which they came."""
@@ -50,16 +39,14 @@ class ApiRecord:
         with self._lock:
             return dict(self._last)
 
-    def _record(self) -> None:
-        since = ""
-        while not self._over.is_set():
-            try:
-                since = since or self._list()
-                since = self._watch(since)
-            except (OSError, http.client.HTTPException, ValueError, api.Refused) as error:
-                if getattr(error, "status", None) == HTTPStatus.GONE:
-                    since = ""
-                self._over.wait(0.1)  # between two tries; nothing depends on its length
+    def _follow(self) -> None:
+        try:
+            self._since = self._since or self._list()
+            self._watch()
+        except api.Refused as error:
+            if error.status == HTTPStatus.GONE:
+                self._since = ""
+            raise
 
     def _list(self) -> str:
         found = self._api.get(self._path)
@@ -71,20 +58,16 @@ class ApiRecord:
             self._take("LISTED", each)
         return str(found["metadata"]["resourceVersion"])
 
-    def _watch(self, since: str) -> str:
-        query = f"?watch=true&allowWatchBookmarks=true&resourceVersion={since}"
-        with self._api.stream(self._path + query) as stream:
-            self._stream = stream
-            try:
-                for event in stream:
-                    if event["type"] == "ERROR":
-                        return ""
-                    since = str(event["object"]["metadata"]["resourceVersion"])
-                    if event["type"] != "BOOKMARK":
-                        self._take(event["type"], event["object"])
-            except (OSError, http.client.HTTPException, ValueError):
-                return since
-        return since
+    def _watch(self) -> None:
+        query = f"?watch=true&allowWatchBookmarks=true&resourceVersion={self._since}"
+        with self._opened(self._path + query) as stream:
+            for event in stream:
+                if event["type"] == "ERROR":
+                    self._since = ""
+                    return
+                self._since = str(event["object"]["metadata"]["resourceVersion"])
+                if event["type"] != "BOOKMARK":
+                    self._take(event["type"], event["object"])
 
     def _take(self, kind: str, pod: dict[str, Any]) -> None:
         with self._lock:
