@@ -1,11 +1,20 @@
-"""Pods that name their node by themselves, and do not fit."""
+"""Pods that name their node by themselves, and may not run there."""
 
 from collections.abc import Callable
+from typing import Any
 
 from e2e import pods
+from e2e.cluster import wait_until
 from e2e.namespaces import Namespace
 
 Images = Callable[[str], str]
+_LABEL = "example.com/just-set"
+
+
+def _bound(space: Namespace, name: str, image: str, **spec: Any) -> dict[str, Any]:
+    made = pods.pod(name, image, restart="Always")
+    made["spec"] |= {"nodeName": space.bed.node.name, **spec}
+    return made
 
 
 def test_a_pod_that_does_not_fit_is_rejected(namespace: Namespace, images: Images) -> None:
@@ -24,3 +33,46 @@ def test_a_pod_that_does_not_fit_is_rejected(namespace: Namespace, images: Image
     assert (status["phase"], status["reason"]) == ("Failed", "OutOfcpu")
     assert "enough resource: cpu, requested: " in status["message"]
     assert [each["type"] for each in events] == ["Warning"]
+
+
+def test_a_pod_for_another_node_is_rejected(namespace: Namespace, images: Images) -> None:
+    """By labels, by name, by system; in the words of lifecycle/predicate.go."""
+    image, name = images("sleep"), namespace.bed.node.name
+    others = {"key": "metadata.name", "operator": "NotIn", "values": [name]}
+    terms = {"nodeSelectorTerms": [{"matchFields": [others]}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
+    namespace.apply(
+        _bound(namespace, "labels", image, nodeSelector={"example.com/disk": "ssd"}),
+        _bound(namespace, "name", image, affinity={"nodeAffinity": required}),
+        _bound(namespace, "windows", image, os={"name": "windows"}),
+        _bound(namespace, "linux", image, os={"name": "linux"}),
+    )
+    found = {}
+    for each in ("labels", "name", "windows", "linux"):
+        status = namespace.wait_over(each)["status"]
+        found[each] = (status["phase"], status["reason"], status["message"])
+        wait_until(lambda s=status: namespace.events(s["reason"]), "its event", within_s=20)
+
+    affinity = (
+        "Failed",
+        "NodeAffinity",
+        "Pod was rejected: Predicate NodeAffinity failed: "
+        "node(s) didn't match Pod's node affinity/selector",
+    )
+    system = (
+        "Failed",
+        "PodOSNotSupported",
+        "Pod was rejected: Failed to admit pod as the OS field doesn't match node OS",
+    )
+    assert found == {"labels": affinity, "name": affinity, "windows": system, "linux": system}
+
+
+def test_a_label_counts_at_once(namespace: Namespace, images: Images) -> None:
+    """Set right before the pod came, when no heartbeat has seen it yet."""
+    node = namespace.bed.node.name
+    namespace.kubectl("label", "node", node, f"{_LABEL}=yes")
+    try:
+        namespace.apply(_bound(namespace, "p", images("sleep"), nodeSelector={_LABEL: "yes"}))
+        namespace.wait_running("p")
+    finally:
+        namespace.kubectl("label", "node", node, f"{_LABEL}-")

@@ -1,5 +1,6 @@
-"""What a taint does to pods that run: the control plane evicts, we end them."""
+"""What a taint does: the control plane evicts, the node ends and takes no more."""
 
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -36,3 +37,24 @@ def test_pods_that_do_not_tolerate_a_taint_leave(
     assert (last["status"]["phase"], pods.state(last, "terminated")["exitCode"]) == ("Failed", 143)
     status = pods.status(breakable_namespace.get("pods/stays"))
     assert (status["ready"], status["restartCount"]) == (True, 0)
+
+
+def test_pods_that_do_not_tolerate_a_taint_are_rejected(
+    breakable_namespace: Namespace, images: Images
+) -> None:
+    """Also if nobody is there to delete them, as the taint manager would."""
+    pod = pods.pod("p", images("sleep"), restart="Always")
+    pod["spec"] |= {"nodeName": breakable_namespace.bed.node.name, "tolerations": []}
+    manager = breakable_namespace.bed.plane.controller_manager
+    manager.send(signal.SIGSTOP)
+    try:
+        breakable_namespace.apply(pod)
+        status = breakable_namespace.wait_over("p")["status"]
+    finally:
+        manager.send(signal.SIGCONT)
+
+    assert (status["phase"], status["reason"]) == ("Failed", "TaintToleration")
+    assert status["message"] == (
+        "Pod was rejected: Predicate TaintToleration failed: "
+        "node(s) had taints that the pod didn't tolerate"
+    )

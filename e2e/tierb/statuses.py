@@ -39,12 +39,15 @@ class Case:
         pod: gives it for an image.
         settled: says whether a version of it is the one to compare.
         deleted: whether it is deleted once it has said that it is `UP`.
+        unscheduled: whether it names its node by itself: no scheduler would
+            bind it there.
     """
 
     name: str
     pod: Callable[[str], dict[str, Any]]
     settled: Callable[[watching.Seen], bool]
     deleted: bool = False
+    unscheduled: bool = False
 
 
 def _pod(restart: str, *containers: dict[str, Any], **spec: Any) -> Callable[[str], dict[str, Any]]:
@@ -63,6 +66,12 @@ def _pod(restart: str, *containers: dict[str, Any], **spec: Any) -> Callable[[st
         }
 
     return made
+
+
+def _labelled(
+    pod: Callable[[str], dict[str, Any]], label: str, value: str
+) -> Callable[[str], dict[str, Any]]:
+    return lambda image: pod(image) | {"metadata": {"labels": {label: value}}}
 
 
 def _container(*args: str, name: str = "main", **fields: Any) -> dict[str, Any]:
@@ -225,6 +234,22 @@ CASES = (
         _pod("Never", _container(_SLEEPER, f"-say={UP}"), terminationGracePeriodSeconds=10),
         pods.is_gone,
         deleted=True,
+    ),
+    Case(
+        "another-node",
+        _pod("Always", _container(_SLEEPER), nodeSelector={"example.com/disk": "ssd"}),
+        pods.is_over,
+        unscheduled=True,
+    ),
+    Case(
+        "another-system",
+        _pod("Always", _container(_SLEEPER), os={"name": "windows"}),
+        pods.is_over,
+    ),
+    Case(
+        "labelled-another-system",
+        _labelled(_pod("Always", _container(_SLEEPER)), "kubernetes.io/os", "windows"),
+        pods.is_over,
     ),
 )
 

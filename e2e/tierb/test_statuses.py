@@ -59,9 +59,11 @@ def _bound(case: statuses.Case, image: str, node: str) -> dict[str, object]:
     made = case.pod(image)
     made["metadata"]["name"] = case.name
     made["spec"] |= {
-        "nodeSelector": {"kubernetes.io/hostname": node},
+        "nodeSelector": {"kubernetes.io/hostname": node, **made["spec"].get("nodeSelector", {})},
         "tolerations": [pods.TOLERATION],
     }
+    if case.unscheduled:
+        made["spec"]["nodeName"] = node
     return made
 
 

@@ -1,6 +1,8 @@
 """
 What every NodeObject promises: one Node and its Lease, shared with others.
 
+And what every OwnNode promises, as it is the same thing by another side.
+
 `NodeObjectContract` runs on the fake here and on the API server in
 e2e/test_contracts.py. A subclass says what others see and do.
 """
@@ -8,18 +10,22 @@ e2e/test_contracts.py. A subclass says what others see and do.
 import abc
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
 from tests.fakes import hosts
 from tests.fakes.cluster import FakeNode
-from wasm_node.agent import errors
+from wasm_node.agent import errors, interfaces
 from wasm_node.agent.loops import claim
 from wasm_node.agent.plan import node as planning
 
 _NOW = 1_800_000_000.0
 _THEIRS = {"type": "NetworkUnavailable", "status": "False", "reason": "Theirs"}
+
+
+class Whole(claim.SharedNode, interfaces.OwnNode, Protocol):
+    """Both sides of it."""
 
 
 class Home(abc.ABC):
@@ -31,7 +37,7 @@ class Home(abc.ABC):
         name: of that Node.
     """
 
-    node: claim.SharedNode
+    node: Whole
     name: str
 
     @abc.abstractmethod
@@ -125,6 +131,35 @@ class NodeObjectContract:
         now = await home.read()
         assert now is not None
         assert "1" == now["metadata"]["annotations"]["example.com/m"]
+
+    async def test_what_was_read_last_is_at_hand(self, home: Home) -> None:
+        """Others' changes are seen by who asks anew, and then by all."""
+        await home.node.create(home.made())
+        first = await home.node.read(fresh=False)
+        await home.change({"metadata": {"labels": {"example.com/rack": "r1"}}})
+        old, new = await home.node.read(fresh=False), await home.node.read(fresh=True)
+        await home.change({"metadata": {"labels": {"example.com/rack": "r2"}}})
+        known = await home.node.read(fresh=False)
+        await home.node.get()
+        got = await home.node.read(fresh=False)
+
+        racks = [x.metadata.labels.get("example.com/rack") for x in (first, old, new, known, got)]
+        assert [None, None, "r1", "r1", "r2"] == racks
+        assert home.name == first.metadata.name
+        taints = {(each.key, each.value, each.effect) for each in first.spec.taints}
+        assert ("kubernetes.io/arch", "wasm32-wasi", "NoExecute") in taints
+        assert first.status.allocatable["ephemeral-storage"]
+
+    async def test_a_node_that_is_gone_is_not_at_hand(self, home: Home) -> None:
+        """Nobody is judged by a Node that is known not to be there."""
+        with pytest.raises(errors.NotFound):
+            await home.node.read(fresh=False)
+        await home.node.create(home.made())
+        await home.node.read(fresh=False)
+        await home.delete()
+        for fresh in (True, False):
+            with pytest.raises(errors.NotFound):
+                await home.node.read(fresh=fresh)
 
     async def test_conditions_merge_by_type(self, home: Home) -> None:
         """Ours are replaced by what we say last; theirs stay."""

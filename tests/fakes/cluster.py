@@ -4,10 +4,10 @@ import asyncio
 import copy
 import itertools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from wasm_node.agent import errors
-from wasm_node.agent.model import actions, ids, times
+from wasm_node.agent.model import actions, ids, manifest, parsing, times
 
 
 class FakeSink:
@@ -81,12 +81,13 @@ class FakeEvents:
 
 class FakeNode:
     """
-    NodeObject in memory.
+    NodeObject and OwnNode in memory.
 
     Attributes:
         node: the Node; None: there is none.
         lease: its Lease; None: there is none.
         answers: False is an API server that is away.
+        refused: how often it was asked then.
         gate: while it is not set, writes of the status wait.
         renewals: how often the Lease was made or renewed.
         statuses: as patched, in order.
@@ -96,17 +97,35 @@ class FakeNode:
         self.node: dict[str, Any] | None = None
         self.lease: dict[str, Any] | None = None
         self.answers = True
+        self.refused = 0
         self.gate = asyncio.Event()
         self.gate.set()
         self.renewals = 0
         self.statuses: list[Mapping[str, Any]] = []
+        self._known: dict[str, Any] | None = None
         self._uids = itertools.count(1)
         self._versions = itertools.count(1)
+
+    @classmethod
+    def standing(cls, *taints: Mapping[str, str], **labels: str) -> Self:
+        """Give one of which the Node is there, with these taints and labels."""
+        made = cls()
+        meta = {"name": "wasm-a", "uid": "n0", "labels": labels}
+        made.node = {"metadata": meta, "spec": {"taints": [*taints]}}
+        return made
 
     async def get(self) -> dict[str, Any] | None:
         """Return the Node as it is now."""
         self._check()
-        return copy.deepcopy(self.node)
+        self._known = copy.deepcopy(self.node)
+        return self._known
+
+    async def read(self, *, fresh: bool) -> manifest.Node:
+        """Return the Node as it was read last, or as it is now."""
+        found = self._known if self._known and not fresh else await self.get()
+        if found is None:
+            raise errors.NotFound("node not found", reason="NotFound")
+        return parsing.node(found)
 
     async def create(self, node: Mapping[str, Any]) -> dict[str, Any]:
         """Keep the Node and give it a uid."""
@@ -162,6 +181,7 @@ class FakeNode:
 
     def _check(self) -> None:
         if not self.answers:
+            self.refused += 1
             raise errors.Retryable("cannot reach the API server", reason="APIUnavailable")
 
     def _found(self) -> dict[str, Any]:

@@ -39,6 +39,12 @@ KNOWN = (
         "with all of its life left, what is left is its life",
     ),
     Equivalent(
+        "affinity",
+        '_INTEGER = re.compile(r"[+-]?[0-9]+")',
+        "'[+-]?[0-9]+' to another",
+        "a fullmatch has to take all of a text, greedy or not",
+    ),
+    Equivalent(
         "status",
         "if ended is None or len(ended.message.encode()) <= most:",
         "LtE to Lt",

@@ -124,6 +124,7 @@ async def _serve(
         place = engine.Place(
             chosen.node_name, host_ip, chosen.max_pods, chosen.max_container_restart_period
         )
+        own = nodes.ApiNode(api, chosen.node_name)
         outside = engine.Outside(
             source=podsource.ApiPods(api, chosen.node_name),
             sink=podsink.ApiSink(api),
@@ -143,6 +144,7 @@ async def _serve(
             ended=lambda pod, attempt: news.notify(
                 logs.locate(pod, attempt.container, attempt.attempt)
             ),
+            node=own,
             eviction=evicting.Sources(
                 chosen.eviction, containers, lambda: figures.disk(chosen.state_dir)
             ),
@@ -180,7 +182,7 @@ async def _serve(
             awaited=known.awaits_files,
         )
         port = await stack.enter_async_context(server.run())
-        claimed = claim.ClaimedNode(nodes.ApiNode(api, chosen.node_name), holder, time)
+        claimed = claim.ClaimedNode(own, holder, time)
         beat = heartbeat.Heartbeat(
             claimed,
             await _identity(api, chosen, address, port),

@@ -14,6 +14,7 @@ from wasm_node.agent import interfaces, statedir
 from wasm_node.agent.logs import pods as pod_logs
 from wasm_node.agent.loops import (
     accepting,
+    admitting,
     denials,
     ending,
     evicting,
@@ -55,6 +56,8 @@ class Outside:
     progress: fetching.Progress
     ended: Callable[[ids.PodRef, records.AttemptId], None]
     """Told, perhaps more than once, of every attempt that is over."""
+    node: interfaces.OwnNode | None = None
+    """None: any pod is taken in."""
     eviction: evicting.Sources | None = None
     """None: pods of this host are not evicted."""
 
@@ -67,13 +70,13 @@ class Place:
     Attributes:
         node_name: of the Node.
         host_ip: of its host.
-        max_pods: 0: as many as there is room for; None: any pod is taken in.
+        max_pods: 0: as many as there is room for.
         most_backoff_s: the longest that a container's restart waits.
     """
 
     node_name: str
     host_ip: str
-    max_pods: int | None = None
+    max_pods: int = 0
     most_backoff_s: float = restarts.MAX_BACKOFF_S
 
 
@@ -135,6 +138,14 @@ class PodEngine:
             ender,
             stopping.Stopper(self._seen, outside.containers, caller, outside.events, outside.clock),
             caller,
+            admitting.Admitter(
+                self._wanted,
+                self._seen,
+                outside.node,
+                self._allocatable,
+                lambda: self._pressures or frozenset(),
+                outside.clock,
+            ),
             outside.events,
         )
         self._reconciler = reconcile.Reconciler(
@@ -142,8 +153,6 @@ class PodEngine:
             self._seen,
             self._kept,
             hands,
-            self._allocatable,
-            lambda: self._pressures or frozenset(),
             place.most_backoff_s,
             outside.clock,
         )
@@ -263,10 +272,8 @@ class PodEngine:
         return probe_model.Endpoint(self._addresses().pod_ip, port, socket)
 
     def _allocatable(self) -> environment.Allocatable | None:
-        room, most = self._outside.containers.room(), self._place.max_pods
-        if room is None or most is None:
-            return None
-        return node_plan.allocatable(most, room, self._rules)
+        room = self._outside.containers.room()
+        return node_plan.allocatable(self._place.max_pods, room, self._rules) if room else None
 
     def _placed(self) -> environment.Place:
         # Guests' ports are the runtime's, and so is the IP that all pods share.

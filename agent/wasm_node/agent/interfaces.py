@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from wasm_node.agent.model import actions, desired, ids, image, observed, probe, traffic
+from wasm_node.agent.model import actions, desired, ids, image, manifest, observed, probe, traffic
 from wasm_node.protocol import messages, records
 
 
@@ -32,6 +32,19 @@ class PodSource(Protocol):
 
         Raises:
             Retryable: it cannot be asked now.
+        """
+
+
+class OwnNode(Protocol):
+    """This node's Node, by whose labels and taints pods are admitted."""
+
+    async def read(self, *, fresh: bool) -> manifest.Node:
+        """
+        Return it as it was read last, by whomever; `fresh`: as it is now.
+
+        Raises:
+            NotFound: there is none (any more); it may be made again.
+            Retryable: it cannot be read now.
         """
 
 

@@ -120,9 +120,10 @@ class Bed:
             clock=clock.SystemClock(),
             progress=lambda *_: None,
             ended=lambda *_: None,
+            node=cluster.FakeNode.standing(),
             eviction=evicting.Sources(rules, containers, self._disk),
         )
-        place = engine.Place("wasm-a", "10.0.0.1", max_pods=100)
+        place = engine.Place("wasm-a", "10.0.0.1")
         made = engine.PodEngine(outside, self.directory, place)
         async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as group:
             task = group.create_task(made.run())

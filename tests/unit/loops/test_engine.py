@@ -22,7 +22,7 @@ from tests.fakes.workers import FakeWorkers
 from wasm_node.agent import engine, statedir
 from wasm_node.agent.asynckit import clock
 from wasm_node.agent.files import localpods, manifests
-from wasm_node.agent.loops import evicting
+from wasm_node.agent.loops import evicting, reconcile
 from wasm_node.agent.model import desired, ids, image, parsing, probe, thresholds
 from wasm_node.protocol import layout, messages, records
 
@@ -61,7 +61,7 @@ class Bed:
         self.commands = FakeCommands()
         self.workers = FakeWorkers()
         self.resources = FakeResources()
-        self.place = PLACE
+        self.node: cluster.FakeNode | None = None
         self.ended: list[records.AttemptId] = []
         self.directory = statedir.StateDir(
             directory / "state", directory / "run", directory / "logs"
@@ -91,9 +91,10 @@ class Bed:
             clock=clock.SystemClock(),
             progress=lambda *_: None,
             ended=lambda _, which: self.ended.append(which),
+            node=self.node,
             eviction=evicting.Sources(rules, self.resources, lambda: (enough, enough)),
         )
-        made = engine.PodEngine(outside, self.directory, self.place)
+        made = engine.PodEngine(outside, self.directory, PLACE)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(made.run())
             yield made
@@ -566,7 +567,7 @@ async def test_an_eviction_outlives_the_agent(bed: Bed) -> None:
 
 async def test_under_pressure_new_pods_are_refused(bed: Bed) -> None:
     """With the kubelet's reason and words; what asks for memory may come."""
-    bed.place = engine.Place("wasm-a", "10.0.0.1", max_pods=9)
+    bed.node = cluster.FakeNode.standing()
     _short_of_memory(bed)
     memory = {"resources": {"requests": {"memory": "1Mi"}}}
     asking = pod("asking", containers=[{"name": "main", "image": "hello:1", **memory}])
@@ -583,6 +584,45 @@ async def test_under_pressure_new_pods_are_refused(bed: Bed) -> None:
     said = "Pod was rejected: The node had condition: [MemoryPressure]. "
     assert said == status["message"]
     assert ["asking"] == [each.pod_name for each in bed.containers.specs]
+
+
+async def test_a_pod_that_cannot_be_judged_waits(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its node cannot be read now; once it can, it runs or has Failed."""
+    monkeypatch.setattr(reconcile, "_RETRY_S", 0.01)
+    bed.node = cluster.FakeNode.standing(disk="ssd")
+    bed.node.answers = False
+    asking = [pod(each, nodeSelector={"disk": each}) for each in ("ssd", "hdd")]
+    bed.apply(pod(), *asking)
+    async with bed.running():
+        await bed.until(lambda: bed.node and bed.node.refused > 5)
+        waiting = [bed.container(each) for each in ("ssd", "hdd")], bed.events.reasons()
+        bed.node.answers = True
+        await bed.until(lambda: bed.container("ssd").get("ready"))
+        failed = await bed.pods.over(ids.pod_uid("uid-hdd"))
+
+    told = [
+        (event.reason, event.message) for each, event in bed.events.emitted if each.name == "hdd"
+    ]
+    assert waiting == ([{}, {}], [])
+    assert (failed["phase"], failed["reason"]) == ("Failed", "NodeAffinity")
+    assert told == [("NodeAffinity", failed["message"])]
+    assert {"p", "ssd"} == {each.pod_name for each in bed.containers.specs}
+
+
+async def test_what_has_begun_is_not_judged_again(bed: Bed) -> None:
+    """A pod that its node does not match any more is adopted all the same."""
+    bed.node = cluster.FakeNode.standing(disk="ssd")
+    wanted = pod(nodeSelector={"disk": "ssd"}, restartPolicy="Always")
+    bed.apply(wanted)
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("ready"))
+
+    bed.node, bed.pods = cluster.FakeNode.standing(), localpods.LocalPods()
+    bed.apply(wanted)
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("ready"))
+
+    assert len(bed.containers.specs) == 1
 
 
 async def test_a_command_after_the_start(bed: Bed) -> None:

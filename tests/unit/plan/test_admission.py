@@ -4,10 +4,27 @@ from typing import Any
 
 import pytest
 
-from wasm_node.agent.model import desired, environment, observed, parsing, requests
+from wasm_node.agent.model import desired, environment, manifest, observed, parsing, requests
 from wasm_node.agent.plan import admission
 
 ROOM = environment.Allocatable(cpu_millis=1000, memory_bytes=2**30, pods=3)
+
+
+def _node(
+    *taints: dict[str, str],
+    allocatable: dict[str, str] | None = None,
+    labels: dict[str, str] | None = None,
+) -> manifest.Node:
+    return parsing.node(
+        {
+            "metadata": {"name": "wasm-a", "labels": labels or {}},
+            "spec": {"taints": list(taints)},
+            "status": {"allocatable": allocatable or {}},
+        }
+    )
+
+
+NODE = _node()
 
 
 def _asking(cpu: str = "", memory: str = "", **fields: Any) -> dict[str, Any]:
@@ -20,11 +37,12 @@ def _pod(
     *containers: dict[str, Any],
     inits: tuple[dict[str, Any], ...] = (),
     phase: str = "Pending",
+    labels: dict[str, str] | None = None,
     **spec: Any,
 ) -> desired.DesiredPod:
     return parsing.pod(
         {
-            "metadata": {"name": uid, "uid": uid},
+            "metadata": {"name": uid, "uid": uid, "labels": labels or {}},
             "spec": {
                 "containers": list(containers or [_asking()]),
                 "initContainers": list(inits),
@@ -61,7 +79,7 @@ def test_what_fits(
             f"requested: {wanted}, used: {used}, capacity: {capacity}",
         )
 
-    assert admission.admit(_pod("new", _asking(**asked)), beside, ROOM) == expected
+    assert admission.admit(_pod("new", _asking(**asked)), beside, ROOM, NODE) == expected
 
 
 def _port(
@@ -91,7 +109,7 @@ def test_a_port_of_the_host_is_one_pods(
 ) -> None:
     """As HostPortInfo.CheckConflict has it; both pods are named."""
     other = _pod("other", _asking(ports=[held]))
-    found = admission.admit(_pod("new", _asking(ports=[wanted])), [other], ROOM)
+    found = admission.admit(_pod("new", _asking(ports=[wanted])), [other], ROOM, NODE)
 
     assert found == (
         None
@@ -110,7 +128,7 @@ def test_only_what_runs_on_holds_a_port(policy: str, fits: bool) -> None:
     init = _asking(ports=[_port(80)]) | ({"restartPolicy": policy} if policy else {})
     other = _pod("other", inits=(init,))
     over = _pod("over", _asking(ports=[_port(80)]), phase="Failed")
-    found = admission.admit(_pod("new", _asking(ports=[_port(80)])), [other, over], ROOM)
+    found = admission.admit(_pod("new", _asking(ports=[_port(80)])), [other, over], ROOM, NODE)
 
     assert (found is None) is fits
 
@@ -120,7 +138,7 @@ def test_what_does_not_count() -> None:
     over = _pod("over", _asking("1"), phase="Succeeded")
     pod = _pod("new", _asking("1"))
 
-    assert admission.admit(pod, [over, pod], ROOM) is None
+    assert admission.admit(pod, [over, pod], ROOM, NODE) is None
 
 
 @pytest.mark.parametrize(
@@ -151,3 +169,137 @@ def test_limits_and_overhead_count() -> None:
     pod = _pod("u", limited, overhead={"cpu": "5m", "memory": "1Ki"})
 
     assert pod.asks == requests.Requests(1005, 2**20 + 2**10)
+
+
+@pytest.mark.parametrize(
+    ("asked", "held", "told", "fits"),
+    [
+        ("6Ki", "4Ki", "10Ki", True),
+        ("6Ki", "4Ki", "9Ki", False),
+        ("", "4Ki", "1Ki", True),
+        ("6Ki", "4Ki", "", True),
+    ],
+)
+def test_space_on_disk(asked: str, held: str, told: str, fits: bool) -> None:
+    """It is what the Node says, once it says it; who asks for none has room."""
+    mine, other = (
+        _pod(name, _asking(resources={"requests": {"ephemeral-storage": each} if each else {}}))
+        for name, each in (("new", asked), ("other", held))
+    )
+    node = _node(allocatable={"ephemeral-storage": told} if told else {})
+    found = admission.admit(mine, [other], ROOM, node)
+
+    assert found == (
+        None
+        if fits
+        else observed.Rejected(
+            "OutOfephemeral-storage",
+            "Pod was rejected: Node didn't have enough resource: ephemeral-storage, "
+            "requested: 6144, used: 4096, capacity: 9216",
+        )
+    )
+
+
+OS_FIELD = observed.Rejected(
+    "PodOSNotSupported",
+    "Pod was rejected: Failed to admit pod as the OS field doesn't match node OS",
+)
+OS_LABEL = observed.Rejected(
+    "PodOSSelectorNodeLabelDoesNotMatch",
+    "Pod was rejected: Failed to admit pod as the `kubernetes.io/os` label doesn't match node "
+    "label",
+)
+AFFINITY = observed.Rejected(
+    "NodeAffinity",
+    "Pod was rejected: Predicate NodeAffinity failed: "
+    "node(s) didn't match Pod's node affinity/selector",
+)
+TAINT = observed.Rejected(
+    "TaintToleration",
+    "Pod was rejected: Predicate TaintToleration failed: "
+    "node(s) had taints that the pod didn't tolerate",
+)
+SYSTEM = "kubernetes.io/os"
+WASI = {SYSTEM: "wasi"}
+
+
+@pytest.mark.parametrize(
+    ("pod", "rejected"),
+    [
+        ({}, None),
+        ({"os": {"name": "wasi"}}, None),
+        ({"os": {"name": "linux"}}, OS_FIELD),
+        ({"os": {"name": "windows"}}, OS_FIELD),
+        ({"labels": WASI}, None),
+        ({"labels": {SYSTEM: "linux"}}, OS_LABEL),
+        ({"labels": {SYSTEM: "linux"}, "os": {"name": "linux"}}, OS_LABEL),
+        ({"labels": {"os": "linux"}}, None),
+        ({"nodeSelector": WASI}, None),
+        ({"nodeSelector": {SYSTEM: "linux"}}, AFFINITY),
+    ],
+)
+def test_the_system_of_a_pod(pod: dict[str, Any], rejected: observed.Rejected | None) -> None:
+    """
+    It is ours: rejectPodAdmissionBasedOnOSSelector and ...OnOSField.
+
+    The kubelet looks at a label of the pod, and asks no Node for its system; a
+    nodeSelector is about the Node's label, as every other.
+    """
+    node = _node(labels=WASI)
+
+    assert admission.admit(_pod("new", **pod), [], ROOM, node) == rejected
+
+
+def test_the_system_is_no_matter_of_the_nodes_label() -> None:
+    """Whatever somebody has made of it (labels[LabelOSStable] = GOOS)."""
+    odd = _node(labels={SYSTEM: "linux"})
+
+    assert admission.admit(_pod("new", labels=WASI), [], ROOM, odd) is None
+    assert admission.admit(_pod("new", labels={SYSTEM: "linux"}), [], ROOM, odd) == OS_LABEL
+
+
+@pytest.mark.parametrize(
+    ("taints", "fits"),
+    [
+        ([], True),
+        ([("a", "NoExecute")], True),
+        ([("b", "NoSchedule"), ("c", "PreferNoSchedule")], True),
+        ([("b", "NoExecute")], False),
+        ([("a", "NoExecute"), ("b", "NoSchedule"), ("b", "NoExecute")], False),
+    ],
+)
+def test_taints_that_are_not_tolerated(taints: list[tuple[str, str]], fits: bool) -> None:
+    """Only NoExecute counts (generalFilter); each has to be tolerated."""
+    pod = _pod("new", tolerations=[{"key": "a", "operator": "Exists"}])
+    node = _node(*({"key": key, "effect": effect} for key, effect in taints))
+
+    assert admission.admit(pod, [], ROOM, node) == (None if fits else TAINT)
+
+
+def test_the_first_reason_is_told() -> None:
+    """Its system, its room, its node, its ports, its node's taints: in turn."""
+    system: dict[str, Any] = {"os": {"name": "linux"}}
+    label: dict[str, Any] = {"nodeSelector": {"disk": "ssd"}}
+    ports = _asking(ports=[_port(80)])
+    other, tainted = _pod("other", ports), _node({"key": "a", "effect": "NoExecute"})
+
+    def reason(pod: desired.DesiredPod) -> str:
+        found = admission.admit(pod, [other], ROOM, tainted)
+        assert found is not None
+        return found.reason
+
+    assert [
+        reason(_pod("new", ports | _asking("2"), ports, **label, **system)),
+        reason(_pod("new", ports, _asking("2"), **label)),
+        reason(_pod("new", ports, **label)),
+        reason(_pod("new", ports)),
+        reason(_pod("new")),
+    ] == ["PodOSNotSupported", "OutOfcpu", "NodeAffinity", "NodePorts", "TaintToleration"]
+
+
+@pytest.mark.parametrize(
+    ("rejected", "expected"), [(AFFINITY, True), (TAINT, True), (OS_FIELD, False)]
+)
+def test_what_another_node_object_may_change(rejected: observed.Rejected, expected: bool) -> None:
+    """Labels and taints come and go; what a pod is does not."""
+    assert admission.is_by_node(rejected) is expected

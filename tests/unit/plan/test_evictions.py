@@ -233,6 +233,7 @@ CRITICAL = {"priority": records.CRITICAL_PRIORITY}
         (BURSTABLE, {"MemoryPressure"}, ""),
         (TOLERANT, {"MemoryPressure"}, ""),
         ({"tolerations": [{"operator": "Exists"}]}, {"MemoryPressure"}, ""),
+        ({"tolerations": [{"operator": "Exists", "effect": "NoSchedule"}]}, {"MemoryPressure"}, ""),
         ({"tolerations": [{"operator": "Exists", "effect": "NoExecute"}]}, {"MemoryPressure"}, "M"),
         ({"tolerations": [{"key": "other", "operator": "Exists"}]}, {"MemoryPressure"}, "M"),
         (CRITICAL, {"MemoryPressure", "DiskPressure", "PIDPressure"}, ""),

@@ -5,24 +5,43 @@ from typing import Any
 
 from wasm_node.agent import errors
 from wasm_node.agent.kube import client
-from wasm_node.agent.model import times
+from wasm_node.agent.model import manifest, parsing, times
 
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 
 
 class ApiNode:
-    """NodeObject over the API server."""
+    """NodeObject and OwnNode over the API server."""
 
     def __init__(self, api: client.Api, name: str) -> None:
         self._api = api
         self._name = name
+        self._last: dict[str, Any] | None = None
 
     async def get(self) -> dict[str, Any] | None:
         """Return the Node as decoded JSON; None: there is none."""
         try:
-            return await self._api.call("GET", f"/api/v1/nodes/{self._name}")
+            self._last = await self._api.call("GET", f"/api/v1/nodes/{self._name}")
         except errors.NotFound:
-            return None
+            self._last = None
+        return self._last
+
+    async def read(self, *, fresh: bool) -> manifest.Node:
+        """
+        Return the Node as it was read last; `fresh`: as it is now.
+
+        Raises:
+            NotFound: there is none.
+            Retryable: it cannot be read now.
+        """
+        found = None if fresh else self._last
+        found = found or await self.get()
+        if found is None:
+            raise errors.NotFound(
+                f"cannot read node {self._name}: there is none; it is registered again in a while",
+                reason="NodeNotFound",
+            )
+        return parsing.node(found)
 
     async def create(self, node: Mapping[str, Any]) -> dict[str, Any]:
         """

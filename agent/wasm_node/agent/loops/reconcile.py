@@ -10,14 +10,14 @@ a PullImage and cancelled when its pod goes.
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeAlias, assert_never
 
 from wasm_node.agent import errors, interfaces
 from wasm_node.agent.asynckit import keyed
-from wasm_node.agent.loops import ending, fetching, hooking, starting, stopping
-from wasm_node.agent.model import actions, desired, environment, hooks, ids, observed, times
-from wasm_node.agent.plan import admission, adopt, evictions, images, restarts
+from wasm_node.agent.loops import admitting, ending, fetching, hooking, starting, stopping
+from wasm_node.agent.model import actions, desired, hooks, ids, observed
+from wasm_node.agent.plan import adopt, images, restarts
 from wasm_node.agent.plan import pods as planning
 from wasm_node.agent.stores import checkpoint, pods
 from wasm_node.protocol import records
@@ -40,6 +40,7 @@ class Hands:
     ender: ending.Ender
     stopper: stopping.Stopper
     caller: hooking.Caller
+    admitter: admitting.Admitter
     events: interfaces.Events
 
 
@@ -52,8 +53,6 @@ class Reconciler:
         seen: pods.ObservedStore,
         kept: checkpoint.Checkpoints,
         hands: Hands,
-        allocatable: Callable[[], environment.Allocatable | None],
-        pressures: Callable[[], frozenset[str]],
         most_backoff_s: float,
         clock: interfaces.Clock,
     ) -> None:
@@ -61,8 +60,6 @@ class Reconciler:
         self._seen = seen
         self._kept = kept
         self._hands = hands
-        self._allocatable = allocatable
-        self._pressures = pressures
         self._most_backoff_s = most_backoff_s
         self._clock = clock
         self._fetches: dict[_Fetch, asyncio.Task[None]] = {}
@@ -104,11 +101,25 @@ class Reconciler:
         wanted = self._wanted.get(uid)
         if wanted is None:
             return
+        try:
+            await self._go_on(wanted)
+        except errors.NodeError as error:
+            log.warning("Pod %s: %s", wanted.ref, error)
+            asked_s = error.after_s if isinstance(error, errors.Throttled) else 0.0
+            self._workers.poke_later(uid, max(_RETRY_S, asked_s))
+        except Exception:  # one pod's trouble, a full disk or a bug, is not the node's
+            log.exception("Pod %s: cannot go on; trying again", wanted.ref)
+            self._workers.poke_later(uid, _RETRY_S)
+
+    async def _go_on(self, wanted: desired.DesiredPod) -> None:
+        uid = wanted.ref.uid
         seen = self._seen.get(uid)
         if seen is None:
             # What runs was listed before; of this one only its source may know.
-            seen = self._first_seen(wanted)
-            self._seen.put(uid, seen)
+            rejected = await self._hands.admitter.take_in(wanted)
+            if rejected:
+                self._emit(wanted, actions.Event(rejected.reason, rejected.message, warning=True))
+            return  # what is observed has changed: we are called again
         if seen.forgotten:
             if wanted.gone:
                 self._hands.ender.drop(uid)
@@ -118,38 +129,11 @@ class Reconciler:
             self._cancel_fetches(uid)
         else:
             self._tell_refused(wanted)
-        try:
-            planned = planning.plan(
-                wanted, seen, now=self._clock.now(), most_backoff_s=self._most_backoff_s
-            )
-            for action in planned:
-                await self._perform(wanted, action)
-        except errors.NodeError as error:
-            log.warning("Pod %s: %s", wanted.ref, error)
-            asked_s = error.after_s if isinstance(error, errors.Throttled) else 0.0
-            self._workers.poke_later(uid, max(_RETRY_S, asked_s))
-        except Exception:  # one pod's trouble, a full disk or a bug, is not the node's
-            log.exception("Pod %s: cannot go on; trying again", wanted.ref)
-            self._workers.poke_later(uid, _RETRY_S)
-
-    def _first_seen(self, pod: desired.DesiredPod) -> observed.ObservedPod:
-        """Take a pod in, or not; one that was here before, an agent has."""
-        if told := pod.status.start_time:
-            return observed.ObservedPod(times.unix(told))
-        allocatable = self._allocatable()
-        rejected = None
-        if allocatable and not (pod.deleting or pod.finished):
-            rejected = evictions.admit(pod, self._pressures())
-            rejected = rejected or admission.admit(pod, self._taken_in(), allocatable)
-        if rejected:
-            self._emit(pod, actions.Event(rejected.reason, rejected.message, warning=True))
-        return observed.ObservedPod(self._clock.now(), rejected=rejected)
-
-    def _taken_in(self) -> Iterator[desired.DesiredPod]:
-        for each in self._wanted:
-            seen = self._seen.get(each.ref.uid)
-            if each.status.start_time or (seen and not seen.rejected):
-                yield each
+        planned = planning.plan(
+            wanted, seen, now=self._clock.now(), most_backoff_s=self._most_backoff_s
+        )
+        for action in planned:
+            await self._perform(wanted, action)
 
     async def _perform(self, pod: desired.DesiredPod, action: actions.Action) -> None:
         match action:

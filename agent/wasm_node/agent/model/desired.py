@@ -7,7 +7,7 @@ as written is a DesiredPod too, with `refusals`: it waits, and says why.
 
 import dataclasses
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Self, TypeAlias
 
 from wasm_node.agent.model import grants, hooks, ids, manifest, probe, requests, serving
@@ -175,7 +175,11 @@ class DesiredPod:
         kill_at: unix seconds of that kill; None: unknown, or not deleting.
         deadline_s: seconds that it may be active; None: for ever.
         priority: the more, the later it has to go.
-        tolerates_memory_pressure: it may come while memory is short.
+        tolerations: which taints of a node it puts up with.
+        node_selector: labels that its node must have.
+        node_terms: of its required node affinity, one of which must hold of
+            its node; None: any node will do.
+        os: `spec.os.name`; empty: it does not say.
         finished: the API server already holds a terminal phase.
         refusals: not empty: nothing of this pod is started.
         qos_class: Guaranteed, Burstable or BestEffort.
@@ -211,7 +215,10 @@ class DesiredPod:
     kill_at: float | None = None
     deadline_s: float | None = None
     priority: int = 0
-    tolerates_memory_pressure: bool = False
+    tolerations: tuple[manifest.Toleration, ...] = ()
+    node_selector: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    node_terms: tuple[manifest.NodeTerm, ...] | None = None
+    os: str = ""
 
     @property
     def is_critical(self) -> bool:

@@ -58,6 +58,7 @@ def _refused(note: str, *harmless: object) -> Fate:
 
 _INSIDE = Fate(Kind.INSIDE)
 _SCHEDULER = _honoured("by the scheduler")
+_BOTH = _honoured("by the scheduler, and at the node")
 _CONTROL_PLANE = _honoured("by the API server and its controllers")
 _UID = _meaningless("every pod has a user id of its own that no guest can see or choose")
 _STRICTER = _meaningless("the wasm sandbox is stricter already: a guest makes no system call")
@@ -149,7 +150,7 @@ def _http_get(name: str) -> Mapping[str, Fate]:
 
 POD: Mapping[str, Fate] = {
     "activeDeadlineSeconds": _honoured(),
-    "affinity": _SCHEDULER,
+    "affinity": _honoured("by the scheduler; required nodeAffinity at the node, too"),
     "automountServiceAccountToken": _meaningless("API access is not mounted by this version"),
     "containers": _INSIDE,
     "dnsConfig": _RESOLVER,
@@ -167,8 +168,10 @@ POD: Mapping[str, Fate] = {
     "imagePullSecrets": _meaningless("images are pulled without credentials in this version"),
     "initContainers": _INSIDE,
     "nodeName": _honoured(),
-    "nodeSelector": _SCHEDULER,
-    "os": _refused("only a pod without spec.os, or with a wasm one, can run here"),
+    "nodeSelector": _BOTH,
+    "os": _honoured(
+        "the node's is wasi, which the API server knows not: with linux or windows a pod has Failed"
+    ),
     "overhead": _SCHEDULER,
     "preemptionPolicy": _SCHEDULER,
     "priority": _honoured("by the scheduler; the lower, the sooner it is evicted or shut down"),
@@ -201,7 +204,7 @@ POD: Mapping[str, Fate] = {
     "shareProcessNamespace": _meaningless("a guest sees no processes, its own included"),
     "subdomain": _CONTROL_PLANE,
     "terminationGracePeriodSeconds": _honoured(),
-    "tolerations": _SCHEDULER,
+    "tolerations": _honoured("by the scheduler; of NoExecute at the node, too"),
     "topologySpreadConstraints": _SCHEDULER,
     "volumes": _INSIDE,
     "volumes.emptyDir": _INSIDE,

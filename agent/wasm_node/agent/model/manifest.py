@@ -231,6 +231,45 @@ class Toleration(_Part, frozen=True):
     effect: str = ""
 
 
+class Requirement(_Part, frozen=True):
+    """One of `matchExpressions` and `matchFields` of a node selector."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+class NodeTerm(_Part, frozen=True):
+    """One of `nodeSelectorTerms`."""
+
+    match_expressions: tuple[Requirement, ...] = ()
+    match_fields: tuple[Requirement, ...] = ()
+
+
+class NodeSelector(_Part, frozen=True):
+    """The part of `nodeAffinity` that is required."""
+
+    node_selector_terms: tuple[NodeTerm, ...] = ()
+
+
+class NodeAffinity(_Part, frozen=True):
+    """`nodeAffinity`; what is preferred is the scheduler's alone."""
+
+    required_during_scheduling_ignored_during_execution: NodeSelector | None = None
+
+
+class Affinity(_Part, frozen=True):
+    """`affinity`; that between pods is the scheduler's alone."""
+
+    node_affinity: NodeAffinity | None = None
+
+
+class PodOS(_Part, frozen=True):
+    """`os`."""
+
+    name: str
+
+
 class PodSpec(_Part, frozen=True):
     """`spec`."""
 
@@ -247,6 +286,9 @@ class PodSpec(_Part, frozen=True):
     readiness_gates: tuple[ReadinessGate, ...] = ()
     priority: int = 0
     tolerations: tuple[Toleration, ...] = ()
+    node_selector: dict[str, str] = {}
+    affinity: Affinity | None = None
+    os: PodOS | None = None
 
 
 class Owner(_Part, frozen=True):
@@ -331,3 +373,31 @@ class Pod(_Part, frozen=True):
     metadata: Metadata
     spec: PodSpec
     status: StatusSeen = StatusSeen()
+
+
+class Taint(_Part, frozen=True):
+    """One of a Node's `spec.taints`."""
+
+    key: str
+    effect: str
+    value: str = ""
+
+
+class NodeSpec(_Part, frozen=True):
+    """A Node's `spec`."""
+
+    taints: tuple[Taint, ...] = ()
+
+
+class NodeStatus(_Part, frozen=True):
+    """A Node's `status`; quantities as written."""
+
+    allocatable: dict[str, str | int | float] = {}
+
+
+class Node(_Part, frozen=True):
+    """A Node: what pods are admitted by."""
+
+    metadata: Metadata
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()

@@ -30,7 +30,6 @@ Read = TypeVar("Read")
 
 _TERMINAL = ("Succeeded", "Failed")
 _DEFAULT_GRACE_S = 30.0
-_MEMORY_PRESSURE = "node.kubernetes.io/memory-pressure"
 
 
 def pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
@@ -80,15 +79,30 @@ def _pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
         kill_at=times.unix(meta.deletion_timestamp) if meta.deletion_timestamp else None,
         deadline_s=spec.active_deadline_seconds,
         priority=spec.priority,
-        tolerates_memory_pressure=any(map(_tolerates_memory_pressure, spec.tolerations)),
+        tolerations=spec.tolerations,
+        node_selector=spec.node_selector,
+        node_terms=_node_terms(spec.affinity),
+        os=spec.os.name if spec.os else "",
     )
 
 
-def _tolerates_memory_pressure(each: manifest.Toleration) -> bool:
-    """As ToleratesTaint, of a taint without a value."""
-    if each.effect not in ("", "NoSchedule") or each.key not in ("", _MEMORY_PRESSURE):
-        return False
-    return each.operator == "Exists" or (bool(each.key) and not each.value)
+def _node_terms(affinity: manifest.Affinity | None) -> tuple[manifest.NodeTerm, ...] | None:
+    of_node = affinity.node_affinity if affinity else None
+    required = of_node.required_during_scheduling_ignored_during_execution if of_node else None
+    return required.node_selector_terms if required else None
+
+
+def node(raw: Mapping[str, Any]) -> manifest.Node:
+    """
+    Parse a Node out of its decoded JSON.
+
+    Raises:
+        BadInput: it is not a Node; says which field and what was expected.
+    """
+    try:
+        return msgspec.convert(raw, manifest.Node, strict=False)
+    except ValueError as error:
+        raise errors.BadInput(f"cannot read node: {error}", reason="InvalidNode") from error
 
 
 def _check_volumes(spec: manifest.PodSpec) -> None:

@@ -10,12 +10,15 @@ value, and time is an argument.
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
-from wasm_node.agent.model import desired, observed, quantity, thresholds
+from wasm_node.agent.model import desired, manifest, observed, quantity, thresholds
+from wasm_node.agent.plan import taints
 from wasm_node.protocol import messages
 
 HARD_GRACE_S = 1.0
 """immediateEvictionGracePeriodSeconds."""
 REASON = "Evicted"
+
+_SHORT = manifest.Taint("node.kubernetes.io/memory-pressure", "NoSchedule")
 
 NO_DISK = messages.DiskUse(0, 0)
 
@@ -201,7 +204,7 @@ def admit(pod: desired.DesiredPod, pressed: frozenset[str]) -> observed.Rejected
     """Return why a pod may not come while there is pressure; None: it may."""
     if not pressed or pod.is_critical:
         return None
-    tolerable = pod.qos_class != "BestEffort" or pod.tolerates_memory_pressure
+    tolerable = pod.qos_class != "BestEffort" or taints.tolerates(pod.tolerations, _SHORT)
     if pressed == {thresholds.Signal.MEMORY.condition} and tolerable:
         return None
     had = " ".join(sorted(pressed))

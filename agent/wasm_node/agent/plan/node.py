@@ -14,6 +14,8 @@ from wasm_node.agent.model import host as host_model
 from wasm_node.protocol import messages
 
 ARCHITECTURE = "wasm32-wasi"
+SYSTEM = "wasi"
+SYSTEM_LABEL = "kubernetes.io/os"
 TAINT_KEY = "kubernetes.io/arch"
 _FOLLOWED = (1, 37)
 """The Kubernetes minor whose kubelet we follow."""
@@ -92,7 +94,7 @@ def labels(identity: Identity) -> dict[str, str]:
     return {
         **identity.labels,
         "kubernetes.io/arch": ARCHITECTURE,
-        "kubernetes.io/os": "wasi",
+        SYSTEM_LABEL: SYSTEM,
         "kubernetes.io/hostname": identity.name,
         "node.kubernetes.io/exclude-from-external-load-balancers": "true",
         "wasm-node.dev/world-wasi-cli-p1": "true",
@@ -152,7 +154,7 @@ def status(
         "conditions": _conditions(health, previous, now),
         "nodeInfo": {
             "architecture": ARCHITECTURE,
-            "operatingSystem": "wasi",
+            "operatingSystem": SYSTEM,
             "kubeletVersion": f"{identity.kubernetes_version}+wasm-node.{identity.version}",
             "kubeProxyVersion": "",
             "containerRuntimeVersion": _runtime_version(host.room),
