@@ -1,5 +1,6 @@
 """Pods that name their node by themselves, and may not run there."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -51,7 +52,8 @@ def test_a_pod_for_another_node_is_rejected(namespace: Namespace, images: Images
     for each in ("labels", "name", "windows", "linux"):
         status = namespace.wait_over(each)["status"]
         found[each] = (status["phase"], status["reason"], status["message"])
-        wait_until(lambda s=status: namespace.events(s["reason"]), "its event", within_s=20)
+        told = functools.partial(namespace.events, status["reason"])
+        wait_until(told, "its event", within_s=20)
 
     affinity = (
         "Failed",

@@ -1,4 +1,4 @@
-"""What a taint does: the control plane evicts, the node ends and takes no more."""
+"""What a taint does: the control plane evicts, the node takes no more pods."""
 
 import signal
 from collections.abc import Callable, Iterator
