@@ -189,7 +189,7 @@ def test_a_back_off_is_over_at_its_second() -> None:
 
 
 def test_a_rejected_pod_says_no_more() -> None:
-    """As rejectPod of kubelet.go: phase, reason, message."""
+    """As rejectPod and updateStatusInternal: phase, reason, message, time."""
     made = _status(
         _pod(), observed.ObservedContainer(), rejected=observed.Rejected("OutOfcpu", "no room")
     )
@@ -199,6 +199,7 @@ def test_a_rejected_pod_says_no_more() -> None:
         "conditions": [],
         "containerStatuses": [],
         "observedGeneration": 3,
+        "startTime": "2027-01-15T07:59:00Z",
         "qosClass": "BestEffort",
         "reason": "OutOfcpu",
         "message": "no room",

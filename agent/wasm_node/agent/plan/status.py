@@ -66,7 +66,7 @@ def status(
     are left out of what is returned.
     """
     if seen.rejected and not wanted.finished:
-        return _rejected(wanted, seen.rejected)
+        return _rejected(wanted, seen, seen.rejected)
     containers = tuple(_container(wanted, each, seen, now) for each in wanted.containers)
     inits = tuple(_container(wanted, each, seen, now) for each in wanted.init_containers)
     extra = tuple(_ephemeral(wanted, each, seen, now) for each in wanted.ephemeral_containers)
@@ -107,13 +107,16 @@ def _why_failed(wanted: desired.DesiredPod, seen: observed.ObservedPod, now: flo
     return _NOTHING
 
 
-def _rejected(wanted: desired.DesiredPod, why: observed.Rejected) -> podstatus.PodStatus:
-    """As rejectPod: no more is said than that and why."""
+def _rejected(
+    wanted: desired.DesiredPod, seen: observed.ObservedPod, why: observed.Rejected
+) -> podstatus.PodStatus:
+    """As rejectPod: no more is said than that, when and why."""
     return podstatus.PodStatus(
         phase="Failed",
         conditions=(),
         container_statuses=(),
         observed_generation=wanted.generation,
+        start_time=times.rfc3339(seen.started_at),
         qos_class=wanted.qos_class,
         reason=why.reason,
         message=why.message,
