@@ -68,6 +68,7 @@ def _accounts(found: Recording, story: _Story) -> Iterator[Finding]:
     """Lay each container's runs beside the attempts that the API has of it."""
     killed = {each.process for each in found.kills}
     quiet = collections.Counter(each.name for each in _unannounced(found, killed))
+    silent: dict[str, list[str]] = collections.defaultdict(list)
     runs: dict[_Key, list[Run]] = collections.defaultdict(list)
     for run in found.runs:
         runs[run.uid, run.container].append(run)
@@ -80,11 +81,11 @@ def _accounts(found: Recording, story: _Story) -> Iterator[Finding]:
             continue
         case = _Case(name, story[uid], runs[key], killed, forced=uid in found.forced)
         yield from case.findings()
-        quiet.subtract({f"wasm:{name}"[:_NAME_BYTES]: case.silent})
-    for name, left in quiet.items():
-        if left < 0:
-            text = f"{-left} attempts were recorded that no guest announced, and nobody killed them"
-            yield Finding(LOST, name, text)
+        silent[f"wasm:{name}"[:_NAME_BYTES]] += case.silent
+    for process, attempts in silent.items():
+        if (left := len(attempts) - quiet[process]) > 0:
+            text = f"no guest announced {left} of these, and nobody killed them: {attempts}"
+            yield Finding(LOST, process, text)
 
 
 def _unannounced(found: Recording, killed: set[Process]) -> set[Process]:
@@ -122,7 +123,7 @@ class _Case:
                 if ending is not None:
                     self._endings[ending.attempt].add(ending)
         self._attempts = 1 + max(attempts)
-        self.silent = 0
+        self.silent: list[str] = []
         """Attempts that only a kill of a process explains that nobody knows."""
 
     def findings(self) -> Iterator[Finding]:
@@ -143,8 +144,14 @@ class _Case:
                 text = f"run {run.nonce}, attempt {attempt}: {text}"
                 yield Finding(kind, self._of, text)
         if not self._forced:
-            self.silent = sum(1 for each in silent if not self._was_stopped(each))
-        self.silent += sum(1 for each in self._runs if self._was_quick(each))
+            self.silent += [
+                f"attempt {each} of {self._of} {self._ending(each)}"
+                for each in sorted(silent)
+                if not self._was_stopped(each)
+            ]
+        self.silent += [
+            f"run {each.nonce} of {self._of}" for each in self._runs if self._was_quick(each)
+        ]
 
     def _pairs(self) -> Iterator[tuple[Run, int]]:
         """

@@ -19,6 +19,7 @@ class Kind(enum.Enum):
     KILL_SUPERVISOR = "kill -9 of the supervisor"
     KILL_FORK_SERVER = "kill -9 of the fork server"
     KILL_WORKERS = "kill -9 of workers"
+    KILL_RUNTIME = "kill -9 of the runtime's init"
     KILL_ALL_PARTS = "kill -9 of agent, supervisor and fork server"
     API_GONE = "API server gone"
     WATCH_CUT = "all connections to the API server cut"

@@ -72,6 +72,15 @@ def workers(node: WasmNode) -> list[Process]:
     return [each for each in _below(node) if each.name.startswith(_WORKER)]
 
 
+def all_named(node: WasmNode, forks: int) -> bool:
+    """Say whether a stopped fork server's workers all have their names."""
+    stat = Path(f"/proc/{forks}/stat").read_text()
+    own = process(forks)
+    assert own is not None
+    same = [each for each in _below(node) if each.name == own.name]
+    return stat.rpartition(")")[2].split()[0] == "T" and same == [own]
+
+
 def look(node: WasmNode, before: Machine | None = None) -> Machine:
     """Look at all that a node has to do with; `before` it had any pod."""
     found: dict[str, set[str]] = collections.defaultdict(set)

@@ -11,6 +11,7 @@ control plane takes one port and any number of them run side by side.
 import functools
 import json
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -81,8 +82,10 @@ class ControlPlane(access.Access):
         self.commands = self._program("kubectl").parent
         self.audit_log = directory / "audit.log" if audited else None
         self._apiserver_argv = [*self._apiserver(port), *self._audit()]
-        self._scheduler_qps = scheduler_qps
-        self._certificates_live_s = certificates_live_s
+        self._controller_manager_argv = self._controller_manager(certificates_live_s)
+        self._scheduler_argv = self._scheduler(scheduler_qps)
+        self.controller_manager: processes.Process
+        self.scheduler: processes.Process
 
     @classmethod
     def start(
@@ -163,17 +166,29 @@ class ControlPlane(access.Access):
         )
         self._wait_for("a ready API server", lambda: self.admin.get("/readyz") == "ok")
 
+    def restart_ended(self) -> None:
+        """
+        Start again a controller manager or scheduler that ended by itself.
+
+        A kubelet would. They may end themselves after their API server was
+        killed: the scheduler does so when it finds that it has missed the end
+        of a pod whose name another has by then.
+        """
+        if not self.controller_manager.running:
+            self.controller_manager = self._start_part(self._controller_manager_argv)
+        if not self.scheduler.running:
+            self.scheduler = self._start_part(self._scheduler_argv)
+
+    def _start_part(self, argv: Sequence[str | Path]) -> processes.Process:
+        return self._guard.spawn(Path(argv[0]).name, argv, directory=self.directory)
+
     def _start(self) -> None:
         self.etcd = self._guard.spawn(
             "etcd", _etcd(self._program("etcd")), directory=self.directory
         )
         self.start_apiserver()
-        self.controller_manager = self._guard.spawn(
-            "kube-controller-manager", self._controller_manager(), directory=self.directory
-        )
-        self.scheduler = self._guard.spawn(
-            "kube-scheduler", self._scheduler(), directory=self.directory
-        )
+        self.controller_manager = self._start_part(self._controller_manager_argv)
+        self.scheduler = self._start_part(self._scheduler_argv)
         self.admin.call(
             "POST",
             "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
@@ -243,8 +258,7 @@ class ControlPlane(access.Access):
         policy.write_text(json.dumps(_AUDIT_POLICY))  # JSON is YAML
         return [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}"]
 
-    def _controller_manager(self) -> list[str | Path]:
-        life_s = self._certificates_live_s
+    def _controller_manager(self, life_s: int | None) -> list[str | Path]:
         client = self._authority.issue(
             "controller-manager", common_name="system:kube-controller-manager"
         )
@@ -265,9 +279,8 @@ class ControlPlane(access.Access):
             *([f"--cluster-signing-duration={life_s}s"] if life_s else []),
         ]
 
-    def _scheduler(self) -> list[str | Path]:
+    def _scheduler(self, qps: int | None) -> list[str | Path]:
         client = self._authority.issue("scheduler", common_name="system:kube-scheduler")
-        qps = self._scheduler_qps
         return [
             self._program("kube-scheduler"),
             f"--kubeconfig={self._write_kubeconfig('scheduler', client)}",
