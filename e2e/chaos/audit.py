@@ -138,20 +138,18 @@ class _Case:
             return
         silent = set(range(self._attempts))
         for run, attempt in self._pairs():
-            silent.discard(attempt)
+            if not self._was_quick(run):
+                silent.discard(attempt)
             if wrong := self._mismatched(run, attempt):
                 kind, text = wrong
                 text = f"run {run.nonce}, attempt {attempt}: {text}"
                 yield Finding(kind, self._of, text)
         if not self._forced:
-            self.silent += [
+            self.silent = [
                 f"attempt {each} of {self._of} {self._ending(each)}"
                 for each in sorted(silent)
                 if not self._was_stopped(each)
             ]
-        self.silent += [
-            f"run {each.nonce} of {self._of}" for each in self._runs if self._was_quick(each)
-        ]
 
     def _pairs(self) -> Iterator[tuple[Run, int]]:
         """

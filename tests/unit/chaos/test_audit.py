@@ -114,6 +114,18 @@ _KILL = Kill(0.0, _process(1))
             _recording((), _version(_container(0, 143), **_GONE)), id="deleted before it spoke"
         ),
         pytest.param(
+            _recording((_over(1, process=None),), _version(_container(0, 143), **_GONE)),
+            id="deleted while it spoke",
+        ),
+        pytest.param(
+            _recording(
+                (_over(1, process=None),),
+                _version(_container(0), **_GONE),
+                forced=frozenset({_UID}),
+            ),
+            id="deleted by force while it spoke",
+        ),
+        pytest.param(
             _recording((_over(1, serves=True),), _version(_container(0, 0), **_GONE)),
             id="a server was deleted",
         ),
