@@ -114,6 +114,7 @@ async def test_a_name_that_is_none(bed: Bed) -> None:
     ("reason", "said"),
     [
         ("CreateContainerConfigError", 'Error: configmap "c" not found'),
+        ("CreateContainerError", 'Error: configmap "c" not found'),
         ("RunContainerError", 'Error: configmap "c" not found'),
         ("MissingImport", 'MissingImport: configmap "c" not found'),
     ],
