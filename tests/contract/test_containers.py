@@ -1,6 +1,7 @@
 """What every Containers promises: the fake and the real runtime's client."""
 
 import asyncio
+import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,8 +11,9 @@ from tests.component.runtime import running
 from tests.fakes.containers import FakeContainers
 from tests.wasm import guests
 from wasm_node.agent import errors, interfaces
+from wasm_node.agent.asynckit import clock
 from wasm_node.agent.model import ids, image, observed
-from wasm_node.protocol import records
+from wasm_node.protocol import records, settings
 from wasm_node.protocol.records import EndedBy
 
 Made = tuple[interfaces.Containers, Callable[..., records.ContainerSpec]]
@@ -302,3 +304,38 @@ async def test_being_away_is_news(kind: str, runtime: running.RunningRuntime) ->
     assert isinstance(away, observed.Away)
     assert "cannot reach the runtime" in away.why
     assert isinstance(back, Sequence)
+
+
+@pytest.mark.parametrize("kind", ["fake", "real"])
+async def test_that_it_ends_is_news(kind: str) -> None:
+    """Who has a hook is held, with a time; then it is away, as any other."""
+    fake = FakeContainers()
+    with running.runtime() as own:
+        containers: interfaces.Containers = fake if kind == "fake" else own.containers
+        own.end()
+        shutdown = (settings.ShutdownGroup(0, 60.0),)
+        own.settings = dataclasses.replace(own.settings, shutdown=shutdown)
+        own.start()
+        wanted = dataclasses.replace(own.spec("sleep"), pre_stop_s=30.0, stop_grace_s=0.0)
+        await running.patiently(lambda: containers.start(wanted))
+        now = clock.SystemClock().now()
+        seen: list[observed.News] = []
+        async with asyncio.timeout(WITHIN_S):
+            async for news in containers.facts():
+                seen.append(news)
+                if len(seen) == 1 and kind == "fake":
+                    fake.shut_down(wanted.id, stop_by=now + 30.0)
+                elif len(seen) == 1:
+                    assert own.process is not None
+                    own.process.terminate()
+                elif isinstance(news, observed.Running):
+                    await containers.stop(wanted.id, grace_s=10.0)
+                elif isinstance(news, observed.Ended):
+                    break
+
+    listed, ending, held, ended = seen
+    assert isinstance(listed, Sequence)
+    assert isinstance(ending, observed.Ending)
+    assert isinstance(held, observed.Running)
+    assert now + 29.0 < held.stop_by < now + 40.0
+    assert isinstance(ended, observed.Ended)

@@ -1,6 +1,7 @@
 """A Containers that runs nothing and ends what it is told to."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeAlias
 
@@ -153,6 +154,13 @@ class FakeContainers:
         self._tell(observed.Ended(attempt, record))
         for each in self._beside.pop(attempt, ()):
             each.cancel()
+
+    def shut_down(self, *held: records.AttemptId, stop_by: float = 0.0) -> None:
+        """Have every reader learn that the runtime ends, and whom it holds."""
+        self._send(observed.Ending())
+        for each in held:
+            self._running[each] = dataclasses.replace(self._running[each], stop_by=stop_by)
+            self._tell(self._running[each])
 
     def disconnect(self) -> None:
         """Have every reader of facts learn that the runtime has gone."""

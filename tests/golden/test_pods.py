@@ -56,7 +56,9 @@ def _ended(name: str, told: dict[str, Any]) -> observed.Ended:
 def _container(name: str, told: dict[str, Any]) -> observed.ObservedContainer:
     current: observed.Fact | None = None
     if "running" in told:
-        current = observed.Running(_id(name, told["running"]), 1, NOW + told["running"]["at"])
+        said = told["running"]
+        stop_by = NOW + said["stop_by"] if "stop_by" in said else 0.0
+        current = observed.Running(_id(name, said), 1, NOW + said["at"], stop_by=stop_by)
     elif "ended" in told:
         current = _ended(name, told["ended"])
     failing = None
@@ -148,7 +150,8 @@ def test_case(path: Path) -> None:
         evicted = observed.Evicted(told["message"], told["grace_s"], NOW + told["at"])
     seen = observed.ObservedPod(NOW - 60, containers, rejected=rejected, evicted=evicted)
 
-    assert case["actions"] == [_shown(each) for each in pods.plan(wanted, seen, now=NOW)]
+    planned = pods.plan(wanted, seen, now=NOW, ending=case.get("ending", False))
+    assert case["actions"] == [_shown(each) for each in planned]
     made = _status(wanted, seen, is_last=case.get("last", False))
     assert case["status"] == _part(case["status"], made)
 

@@ -39,7 +39,8 @@ async def serve(chosen: settings.Settings) -> None:
     Be a node until SIGTERM or SIGINT.
 
     Ending the agent changes nothing for its pods: they run on in the runtime
-    and are adopted by the next agent.
+    and are adopted by the next agent. Where the runtime is told to end as well,
+    the agent goes after it.
 
     Raises:
         NodeError: the start is impossible as things are.
@@ -50,18 +51,25 @@ async def serve(chosen: settings.Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     telling = liveness.Liveness()
+    engines: list[engine.PodEngine] = []
     async with telling.run(chosen.health_bind, chosen.health_port):
         with errors.unwrapped():
             async with asyncio.TaskGroup() as group:
                 beating = group.create_task(telling.beat())
-                serving = group.create_task(_serve_alone(chosen, telling))
+                serving = group.create_task(_serve_alone(chosen, telling, engines.append))
                 await stopping.wait()
-                log.info("Stopping; pods go on running")
+                for each in engines:
+                    await each.see_off()
+                log.info("Stopping; what runs goes on running")
                 serving.cancel()
                 beating.cancel()
 
 
-async def _serve_alone(chosen: settings.Settings, telling: liveness.Liveness) -> None:
+async def _serve_alone(
+    chosen: settings.Settings,
+    telling: liveness.Liveness,
+    built: Callable[[engine.PodEngine], None],
+) -> None:
     directory = statedir.StateDir(chosen.state_dir, chosen.run_dir, chosen.log_dir)
     pause = backoff.Backoff(first_s=0.2, most_s=5.0)
     while True:
@@ -78,7 +86,7 @@ async def _serve_alone(chosen: settings.Settings, telling: liveness.Liveness) ->
     another = f"another agent is running on {directory.state}"
     async with directory.locked(lambda: stand_by(another)):
         _say(telling, "joining the cluster")
-        await _serve(chosen, directory, telling, stand_by)
+        await _serve(chosen, directory, telling, stand_by, built)
 
 
 def _say(telling: liveness.Liveness, what: str, *, ready: bool = False) -> None:
@@ -96,6 +104,7 @@ async def _serve(
     directory: statedir.StateDir,
     telling: liveness.Liveness,
     stand_by: Callable[[str], None],
+    built: Callable[[engine.PodEngine], None],
 ) -> None:
     time = clock.SystemClock()
     logs = store.CriLogStore(chosen.log_dir)
@@ -201,6 +210,7 @@ async def _serve(
             group.create_task(beat.report())
             group.create_task(happened.run())
             group.create_task(pods.run())
+            built(pods)
 
 
 async def _identity(

@@ -7,6 +7,7 @@ behind the interfaces.
 """
 
 import asyncio
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 
@@ -37,6 +38,9 @@ from wasm_node.agent.plan import restarts
 from wasm_node.agent.plan import status as status_plan
 from wasm_node.agent.stores import checkpoint, pods
 from wasm_node.protocol import layout, records
+
+_LAST_WORDS_S = 5.0
+_LOOK_S = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +148,7 @@ class PodEngine:
                 outside.node,
                 self._allocatable,
                 lambda: self._pressures or frozenset(),
+                lambda: self.runtime.is_ending and self.runtime.is_here,
                 outside.clock,
             ),
             outside.events,
@@ -153,6 +158,7 @@ class PodEngine:
             self._seen,
             self._kept,
             hands,
+            self.runtime,
             place.most_backoff_s,
             outside.clock,
         )
@@ -189,6 +195,19 @@ class PodEngine:
             group.create_task(self._accepting.run())
             if self._evicting is not None:
                 group.create_task(self._evicting.run())
+
+    async def see_off(self) -> None:
+        """
+        Return once an agent that is told to end may go: at once, as a rule.
+
+        Where the runtime ends, too, hooks are called and ends are told before;
+        that is over with the runtime, but for the last words' way.
+        """
+        if await self.runtime.end():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS_S):
+                    while self.busy:
+                        await self._outside.clock.sleep(_LOOK_S)
 
     @property
     def busy(self) -> bool:

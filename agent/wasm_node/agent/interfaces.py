@@ -157,7 +157,8 @@ class Containers(Protocol):
         Yield a full list at first and after each reconnection, then changes.
 
         Ends never: a runtime that is away is news, perhaps more than once,
-        and the next list comes when it is back.
+        and the next list comes when it is back. One that ends says so before,
+        or right after a list.
         """
 
 

@@ -93,7 +93,7 @@ async def _runtime(directory: statedir.StateDir, root: Path) -> AsyncIterator[No
         run=directory.run,
         logs=directory.logs,
         address=_LOOPBACK,
-        shutdown_grace_s=0.0,
+        shutdown=runtime_settings.AT_ONCE,
         owner=os.getpid(),
         scratch=root,
     )

@@ -13,6 +13,10 @@ from wasm_node.agent import errors
 from wasm_node.cli import directories
 from wasm_node.protocol import settings
 
+_GRACE = "--shutdown-grace-period-by-pod-priority"
+_MOST_S = 86400
+_DEFAULT = settings.RuntimeSettings.shutdown
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's flags."""
@@ -43,17 +47,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what guests' ports are on, and the pods' IP (default: every address of this host)",
     )
     parser.add_argument(
-        "--shutdown-grace",
-        type=float,
-        default=10.0,
-        metavar="SECONDS",
-        help="what guests get to end when the runtime is told to (default: 10)",
-    )
-    parser.add_argument(
-        "--shutdown-grace-critical",
-        type=float,
-        metavar="SECONDS",
-        help="how much of that is for critical pods, which end last (default: a fifth)",
+        _GRACE,
+        metavar="PRIORITY=SECONDS,...",
+        help="what pods get to end when the runtime is told to, by their priority: those from "
+        "PRIORITY on, the lowest first, one group after the other "
+        f"(default: {','.join(f'{x.priority}={x.grace_s:g}' for x in _DEFAULT)})",
     )
 
 
@@ -64,15 +62,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         BadInput: what it is told cannot be.
     """
-    critical = args.shutdown_grace_critical
-    if critical is None:
-        critical = args.shutdown_grace / 5
-    if not 0 <= critical <= args.shutdown_grace:
-        raise errors.BadInput(
-            f"--shutdown-grace-critical is {critical:g}: use 0 to {args.shutdown_grace:g}, as it "
-            "is a part of --shutdown-grace",
-            reason="InvalidSettings",
-        )
+    given: str | None = args.shutdown_grace_period_by_pod_priority
     wanted = settings.RuntimeSettings(
         state=args.state.absolute(),
         run=args.run.absolute(),
@@ -81,8 +71,33 @@ def run(args: argparse.Namespace) -> int:
         cpu_millis=args.cpu_millis,
         memory_bytes=args.memory_bytes,
         address=args.address,
-        shutdown_grace_s=args.shutdown_grace,
-        shutdown_grace_critical_s=critical,
+        shutdown=_DEFAULT if given is None else _groups(given),
     )
     words = [sys.executable, "-P", "-m", "wasm_node.runtime", wanted.to_json()]
     os.execv(sys.executable, words)  # noqa: S606  # becoming it is the point
+
+
+def _groups(given: str) -> tuple[settings.ShutdownGroup, ...]:
+    """
+    Read groups of pods, and return them by priority.
+
+    Raises:
+        BadInput: what is given is no such list.
+    """
+    found: dict[int, float] = {}
+    for each in given.split(","):
+        priority, _, seconds = each.partition("=")
+        try:
+            group = settings.ShutdownGroup(int(priority), float(seconds))
+        except ValueError:
+            raise _refused(f"{each!r} is not PRIORITY=SECONDS, as in 0=50") from None
+        if not 0 <= group.grace_s <= _MOST_S:
+            raise _refused(f"{each!r} is not 0 to {_MOST_S} seconds")
+        if group.priority in found:
+            raise _refused(f"{group.priority} is there twice")
+        found[group.priority] = group.grace_s
+    return tuple(settings.ShutdownGroup(*each) for each in sorted(found.items()))
+
+
+def _refused(why: str) -> errors.BadInput:
+    return errors.BadInput(f"{_GRACE}: {why}", reason="InvalidSettings")

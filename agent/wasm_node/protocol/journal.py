@@ -89,11 +89,14 @@ class StopNote:
         deadline_ns: unix time until which the guest may end by itself.
         signalled: the signal was about to be sent when this was written.
         shutdown: since the runtime itself was told to end.
+        held: nothing of it was begun: until the deadline it is the agent's,
+            which has a hook to call, to say when.
     """
 
     deadline_ns: int
     signalled: bool
     shutdown: bool = False
+    held: bool = False
 
     def to_json(self) -> bytes:
         """Encode for `stop.json`."""

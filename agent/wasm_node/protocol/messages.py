@@ -4,8 +4,9 @@ What agent and runtime say to each other, as values.
 A connection begins with Hello and its version; a runtime of version N serves
 agents of N and N-1, since the two are upgraded apart. Each request carries a
 sequence number that its reply repeats, so that a slow one (a compilation)
-holds up nothing. After Subscribe, facts come in between, without a number;
-the fact that a start brings about always comes before that start's reply.
+holds up nothing. After Subscribe, facts come in between, without a number, and
+ENDING once the runtime has been told to end; the fact that a start brings about
+always comes before that start's reply.
 """
 
 import dataclasses
@@ -19,6 +20,8 @@ PAGE = 500
 """Facts in one reply to List, at most."""
 NOT_RUNNING = "NotRunning"
 """Why an Exec is refused whose attempt does not run (yet, or any more)."""
+ENDING: Mapping[str, Any] = {"ending": True}
+"""To whoever has subscribed: nothing is started any more."""
 STREAMS = 3
 """Descriptors that come with an Exec: stdin, stdout, stderr."""
 
@@ -167,6 +170,9 @@ class Fact:
         exit: how it ended; None while it runs.
         denied: what its guest, and those of programs beside it, wanted of the
             network and may not have; the first few.
+        stop_by_ns: unix time until which the runtime, since it was told to
+            end, waits for a Stop of it, so that its preStop hook is called
+            before; 0: it does not wait.
     """
 
     id: records.AttemptId
@@ -174,6 +180,7 @@ class Fact:
     started_at_ns: int
     exit: records.ExitRecord | None
     denied: tuple[records.Denial, ...] = ()
+    stop_by_ns: int = 0
 
     def to_message(self) -> dict[str, Any]:
         """Return the JSON object of this fact."""
@@ -195,6 +202,7 @@ class Fact:
                 started_at_ns=int(raw["started_at_ns"]),
                 exit=None if ended is None else records.ExitRecord.from_fields(ended),
                 denied=tuple(records.Denial.from_fields(each) for each in raw.get("denied", ())),
+                stop_by_ns=int(raw.get("stop_by_ns", 0)),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"cannot read fact: {error!r}") from error

@@ -184,6 +184,11 @@ class ContainerSpec:
             the node shuts down; None is as many as there are. With 0 it is
             of no use to wait for, whoever stops it.
         priority: of its pod: who goes first when the node shuts down.
+        pre_stop_s: seconds that it has to end, where it has a preStop hook;
+            when the node shuts down the agent, which calls it, is waited for
+            so long at most. 0: it has none.
+        ends_after: containers of its pod that end before it does when the
+            node shuts down: a sidecar's.
         http: how it serves HTTP; None: it does not.
         grants: what it may reach of the network; None is nothing.
         message_file: name of the file in its directory `message/`, one of the
@@ -209,6 +214,8 @@ class ContainerSpec:
     message_file: str = ""
     message_from_log: bool = False
     priority: int = 0
+    pre_stop_s: float = 0.0
+    ends_after: tuple[str, ...] = ()
 
     def to_json(self) -> bytes:
         """Encode for `spec.json`."""
@@ -236,6 +243,7 @@ class ContainerSpec:
                 http=Http.of(http) if http else None,
                 id=AttemptId(**fields.pop("id")),
                 argv=tuple(fields.pop("argv")),
+                ends_after=tuple(fields.pop("ends_after", ())),
                 env=tuple((name, value) for name, value in fields.pop("env")),
                 mounts=tuple(Mount(**each) for each in fields.pop("mounts")),
                 **fields,

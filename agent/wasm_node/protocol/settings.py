@@ -11,11 +11,32 @@ import json
 from pathlib import Path
 from typing import Self
 
+from wasm_node.protocol import records
+
 NATIVE = "native"
 WASMTIME_PY = "wasmtime-py"
 """The engines, by name."""
 
 _PATHS = ("state", "run", "logs", "scratch")
+
+
+@dataclasses.dataclass(frozen=True)
+class ShutdownGroup:
+    """
+    Pods that are told to end together when the runtime is.
+
+    Attributes:
+        priority: of the pods in it, up to the next group's; what is below the
+            lowest group belongs to that.
+        grace_s: what they get to end; then it is the next group's turn.
+    """
+
+    priority: int
+    grace_s: float
+
+
+AT_ONCE = (ShutdownGroup(0, 0.0),)
+"""Nobody is waited for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +56,11 @@ class RuntimeSettings:
             what our control group and the host allow.
         memory_bytes: the same for memory.
         address: the IP that guests' ports are on; empty is every one there is.
-        shutdown_grace_s: what running guests get at most when the runtime is
-            told to end; their specs may say less.
-        shutdown_grace_critical_s: how much of that is for critical pods, which
-            are told to end after all others.
+        shutdown: who ends when, and within what time, when the runtime is told
+            to end: at least one group, the lowest priority first. As a
+            kubelet's shutdownGracePeriodByPodPriority (KEP-2712), and the only
+            way to say it: the pair of one period for all and one for critical
+            pods, which a kubelet knows beside it, is two groups, the default.
         owner: pid of the parent whose end, however it comes, is a word to end
             for the runtime too; None is a service of its own.
         scratch: a directory that is of no use to anybody once the runtime has
@@ -55,8 +77,10 @@ class RuntimeSettings:
     cpu_millis: int | None = None
     memory_bytes: int | None = None
     address: str = ""
-    shutdown_grace_s: float = 10.0
-    shutdown_grace_critical_s: float = 0.0
+    shutdown: tuple[ShutdownGroup, ...] = (
+        ShutdownGroup(0, 8.0),
+        ShutdownGroup(records.CRITICAL_PRIORITY, 2.0),
+    )
     owner: int | None = None
     scratch: Path | None = None
     engine: str | None = None
@@ -76,6 +100,7 @@ class RuntimeSettings:
         try:
             fields = json.loads(raw)
             paths = {name: Path(fields[name]) for name in _PATHS if fields.get(name) is not None}
-            return cls(**fields | paths)
+            groups = tuple(ShutdownGroup(**each) for each in fields["shutdown"])
+            return cls(**fields | paths | {"shutdown": groups})
         except (KeyError, TypeError) as error:
             raise ValueError(f"cannot read runtime settings: {error!r}") from error

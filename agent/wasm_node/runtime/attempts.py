@@ -100,10 +100,10 @@ class Attempt:
         spec = self.spec()
         return spec.stop_grace_s if spec else None
 
-    def priority(self) -> int:
-        """Return its pod's priority."""
-        spec = self.spec()
-        return spec.priority if spec else 0
+    @property
+    def is_held(self) -> bool:
+        """Whether its stop waits for the agent."""
+        return self.stop is not None and self.stop.held
 
     def explained(self, how: records.ExitRecord) -> records.ExitRecord:
         """Add the guest's last words to an ending, as its spec has it."""
@@ -144,10 +144,13 @@ class Attempt:
     def fact(self) -> messages.Fact:
         """Return what is known, for the agent."""
         started = self.told.entered_at_ns or self.told.claimed_at_ns
+        stop_by = 0
         if self.exit is not None:
             started = self.exit.started_at_ns
+        elif self.stop is not None and self.stop.held:
+            stop_by = self.stop.deadline_ns
         denied = self.told.denied + self.denied_beside
-        return messages.Fact(self.id, self.told.pid, started, self.exit, denied)
+        return messages.Fact(self.id, self.told.pid, started, self.exit, denied, stop_by)
 
 
 def _end_of(log: Path) -> bytes:

@@ -143,12 +143,17 @@ class Server:
         listener.setblocking(False)
         loop.watch(listener.fileno(), self._accept)
 
-    def tell(self, fact: messages.Fact) -> None:
-        """Send a fact to all who have subscribed."""
+    def tell(self, news: Mapping[str, Any]) -> None:
+        """Send a message to all who have subscribed."""
         self._connections = {each for each in self._connections if not each.closed}
         for each in self._connections:
             if each.subscribed:
-                each.send({"fact": fact.to_message()})
+                each.send(news)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody has subscribed and is there."""
+        return any(each.subscribed and not each.closed for each in self._connections)
 
     def _accept(self, _events: int) -> None:
         try:

@@ -1,19 +1,55 @@
 """
-The end of the runtime: all attempts end, critical pods' after the others'.
+The end of the runtime: all attempts end, by priority and in order.
 
-As a kubelet's graceful node shutdown (nodeshutdown_manager.go, killPods and
-migrateConfig): the pods of one group are told at once and have that group's
-time, each no more than it can use; the next group's turn comes when they have
-ended, or with their time. Who tells us twice wants it over at once.
+As a kubelet's graceful node shutdown (KEP-2000, KEP-2712; killPods and
+groupByPriority of nodeshutdown_manager.go): the pods of one group are told at
+once and have that group's time, each no more than it can use; the next group's
+turn comes when they have ended, or with their time. Of a pod a sidecar is told
+when those have ended that need it, with two seconds at least, as at any other
+end. Who tells us twice wants it over at once.
+
+A preStop hook is the agent's to call. So an attempt with one is held: the
+agent hears of it, calls the hook, and stops it as it always does, or else it
+is stopped when its time is over. Where no agent listens nobody waits for it;
+one that goes away may be back after some seconds.
 """
 
+import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from wasm_node.protocol import records, settings
 from wasm_node.runtime import attempts, eventloop
 
 _LOOK_AGAIN_S = 0.02
+_LEAST_SIDECAR_S = 2.0
+_AGENT_BACK_S = 3.0
+
+
+class Hands(Protocol):
+    """What a shutdown is carried out with."""
+
+    def announce(self) -> None:
+        """Say that it has begun."""
+
+    def is_heard(self) -> bool:
+        """Say whether an agent listens."""
+
+    def hold(self, attempt: attempts.Attempt, most_s: float) -> None:
+        """Have the agent stop it within that time; else it is stopped then."""
+
+    def end(self, attempt: attempts.Attempt, grace_s: float) -> None:
+        """Stop it; asked again with less time, sooner."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Due:
+    """One that is to be told; `until`: when its group's time is over."""
+
+    attempt: attempts.Attempt
+    spec: records.ContainerSpec | None
+    until: float = 0.0
 
 
 class Shutdown:
@@ -23,56 +59,97 @@ class Shutdown:
         self,
         loop: eventloop.EventLoop,
         known: attempts.Attempts,
-        wanted: settings.RuntimeSettings,
-        stop: Callable[[records.AttemptId, float], None],
+        groups: Sequence[settings.ShutdownGroup],
+        hands: Hands,
     ) -> None:
         self._loop = loop
         self._known = known
-        self._wanted = wanted
-        self._stop = stop
+        self._groups = groups
+        self._hands = hands
+        self._turns: list[tuple[float, list[_Due]]] = []
+        """Groups whose turn has not come: their time, and who is in them."""
+        self._turn: list[_Due] = []
+        self._until = 0.0
+        self._waiting: list[_Due] = []
+        """Those whose turn it is, and who have not been told."""
+        self._all: set[attempts.Attempt] = set()
+        self._heard_at = 0.0
         self.has_begun = False
 
     def ask(self, _signals: bytes) -> None:
         """Begin; asked again, hurry."""
         if self.has_begun:
             for each in self._known.unfinished():
-                self._stop(each.id, 0.0)
+                self._hands.end(each, 0.0)
             return
         self.has_begun = True
-        critical_s = self._wanted.shutdown_grace_critical_s
-        others_s = self._wanted.shutdown_grace_s - critical_s
-        others, critical = _groups(tuple(self._known.unfinished()))
-        self._tell(others, others_s)
-        self._go_on(others, time.monotonic() + others_s, critical, critical_s)
+        self._heard_at = time.monotonic()
+        self._hands.announce()
+        self._all = set(self._known.unfinished())
+        turns: list[list[_Due]] = [[] for _ in self._groups]
+        for each in self._all:
+            spec = each.spec()
+            turns[place(self._groups, spec.priority if spec else 0)].append(_Due(each, spec))
+        pairs = zip(self._groups, turns, strict=True)
+        self._turns = [(group.grace_s, dues) for group, dues in pairs if dues]
+        self._look()
 
-    def _tell(self, group: Sequence[attempts.Attempt], most_s: float) -> None:
-        for each in group:
-            worth = each.stop_grace_s()
-            self._stop(each.id, most_s if worth is None else min(most_s, worth))
-
-    def _go_on(
-        self,
-        group: Sequence[attempts.Attempt],
-        until: float,
-        then: Sequence[attempts.Attempt],
-        then_s: float,
-    ) -> None:
-        left = [each for each in group if each.phase is not attempts.Phase.ENDED]
-        if then and (not left or time.monotonic() >= until):
-            self._tell(then, then_s)
-            left, until, then = [*left, *then], 0.0, ()
-        if left or then:
-            self._loop.later(_LOOK_AGAIN_S, lambda: self._go_on(left, until, then, then_s))
-        elif late := tuple(self._known.unfinished()):
-            self._tell(late, 0.0)
-            self._go_on(late, 0.0, (), 0.0)
+    def _look(self) -> None:
+        now = time.monotonic()
+        if self._turns and (now >= self._until or _have_ended(x.attempt for x in self._turn)):
+            grace_s, dues = self._turns.pop(0)
+            self._until = now + grace_s
+            self._turn = [dataclasses.replace(each, until=self._until) for each in dues]
+            self._waiting += self._turn
+        self._waiting = [each for each in self._waiting if not self._is_told(each, now)]
+        self._give_up_agent(now)
+        left = tuple(self._known.unfinished())
+        for each in left:
+            if each not in self._all:  # it was on its way when all this began
+                self._hands.end(each, 0.0)
+        if left:
+            self._loop.later(_LOOK_AGAIN_S, self._look)
         else:
             self._loop.stop()
 
+    def _is_told(self, due: _Due, now: float) -> bool:
+        """Tell it, unless others of its pod go first; say whether it was."""
+        attempt, spec = due.attempt, due.spec
+        if attempt.phase is attempts.Phase.ENDED or spec is None:
+            self._hands.end(attempt, max(0.0, due.until - now))
+            return True
+        siblings = self._known.of_pod(attempt.id.pod_uid) if spec.ends_after else []
+        if not _have_ended(x for x in siblings if x.id.container in spec.ends_after):
+            return False
+        left_s = max(due.until - now, _LEAST_SIDECAR_S if spec.ends_after else 0.0)
+        runs = attempt.phase is attempts.Phase.RUNNING
+        if spec.pre_stop_s and runs and (self._hands.is_heard() or attempt.is_held):
+            self._hands.hold(attempt, min(left_s, spec.pre_stop_s))
+        else:
+            worth_s = spec.stop_grace_s
+            self._hands.end(attempt, left_s if worth_s is None else min(left_s, worth_s))
+        return True
 
-def _groups(
-    found: Sequence[attempts.Attempt],
-) -> tuple[list[attempts.Attempt], list[attempts.Attempt]]:
-    """Return those of ordinary pods, and those of critical ones."""
-    ranks = [(each, each.priority() >= records.CRITICAL_PRIORITY) for each in found]
-    return [each for each, high in ranks if not high], [each for each, high in ranks if high]
+    def _give_up_agent(self, now: float) -> None:
+        """Wait no more for one that has gone."""
+        if self._hands.is_heard():
+            self._heard_at = now
+        elif now - self._heard_at > _AGENT_BACK_S:
+            for each in self._known.unfinished():
+                if each.is_held and each.stop is not None:
+                    left_s = (each.stop.deadline_ns - time.time_ns()) / 1e9
+                    self._hands.end(each, max(0.0, left_s))
+
+
+def place(groups: Sequence[settings.ShutdownGroup], priority: int) -> int:
+    """
+    Return which of the groups a pod belongs to.
+
+    As groupByPriority: the one with the highest priority that is not above the
+    pod's own; below all of them, the lowest.
+    """
+    return max((i for i, each in enumerate(groups) if each.priority <= priority), default=0)
+
+
+def _have_ended(found: Iterable[attempts.Attempt]) -> bool:
+    return all(each.phase is attempts.Phase.ENDED for each in found)

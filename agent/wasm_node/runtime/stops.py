@@ -29,11 +29,14 @@ class Stops:
 
         Why it ends, `shutdown` or not, is what was said first.
         """
-        deadline = time.time_ns() + int(grace_s * 1e9)
+        now = time.time_ns()
+        deadline = now + int(grace_s * 1e9)
         if attempt.stop is not None:
-            if attempt.stop.deadline_ns <= deadline:
+            if attempt.stop.deadline_ns <= deadline and not attempt.stop.held:
                 return
             shutdown = attempt.stop.shutdown
+            deadline = min(deadline, attempt.stop.deadline_ns)
+            grace_s = (deadline - now) / 1e9
         if attempt.http is not None:
             attempt.note_stop(journal.StopNote(deadline, signalled=True, shutdown=shutdown))
             self._drain(attempt)
@@ -42,9 +45,22 @@ class Stops:
             attempt.note_stop(journal.StopNote(deadline, signalled=False, shutdown=shutdown))
         self._arm(attempt, grace_s, lambda: self._tell(attempt, shutdown=shutdown))
 
+    def hold(self, attempt: attempts.Attempt, most_s: float) -> None:
+        """
+        Have a running attempt end for a shutdown, once `stop` is asked.
+
+        It is told after `most_s` in any case. One that stops already goes on.
+        """
+        if attempt.stop is None:
+            deadline = time.time_ns() + int(most_s * 1e9)
+            attempt.note_stop(journal.StopNote(deadline, signalled=False, shutdown=True, held=True))
+            self.resume(attempt)
+        elif not attempt.is_held:
+            self.stop(attempt, most_s, shutdown=True)
+
     def resume(self, attempt: attempts.Attempt) -> None:
         """Go on with a stop that an earlier supervisor began."""
-        if attempt.stop is not None and attempt.http is not None:
+        if attempt.stop is not None and attempt.http is not None and not attempt.is_held:
             self._drain(attempt)
         elif attempt.stop is not None:
             left_s = (attempt.stop.deadline_ns - time.time_ns()) / 1e9

@@ -72,7 +72,7 @@ class _Supervisor:
             self._loop, self._link, wanted.state / "compiled", self._users.compiler()
         )
         self._stops = stops.Stops(self._loop)
-        self._shutdown = shutdowns.Shutdown(self._loop, self._known, wanted, self._stop_for_good)
+        self._shutdown = shutdowns.Shutdown(self._loop, self._known, wanted.shutdown, self)
         self._listeners = listeners.Listeners(wanted, handles.kept)
         self._volumes = volumes.Volumes(wanted.state)
         self._resources = resources.Resources(
@@ -230,7 +230,7 @@ class _Supervisor:
 
     def _tell(self, attempt: attempts.Attempt) -> None:
         if self._server is not None:
-            self._server.tell(attempt.fact())
+            self._server.tell({"fact": attempt.fact().to_message()})
 
     def _asked(self, client: server.Connection, seq: int, request: messages.Request) -> None:
         if not _is_too_early(client, seq, request):
@@ -241,8 +241,7 @@ class _Supervisor:
             case messages.Hello():
                 self._greet(client, seq, request.version)
             case messages.Subscribe():
-                client.subscribed = True
-                client.send(messages.done(seq))
+                self._subscribe(client, seq)
             case messages.List():
                 facts = [each.to_message() for each in self._known.page(request.after)]
                 client.send(messages.done(seq, {"facts": facts}))
@@ -281,6 +280,12 @@ class _Supervisor:
         about = {"version": messages.VERSION, "room": dataclasses.asdict(offered)}
         return messages.done(seq, about)
 
+    def _subscribe(self, client: server.Connection, seq: int) -> None:
+        client.subscribed = True
+        client.send(messages.done(seq))
+        if self._shutdown.has_begun:
+            client.send(messages.ENDING)
+
     def _start(self, client: server.Connection, seq: int, each: records.AttemptId) -> None:
         if self._shutdown.has_begun:
             text = f"cannot start {each}: the runtime is ending"
@@ -298,8 +303,23 @@ class _Supervisor:
             return
         client.waits = self._execs.begin(wanted, streams, lambda got: _answer(client, seq, got))
 
-    def _stop_for_good(self, each: records.AttemptId, grace_s: float) -> None:
-        self._stop(each, grace_s, shutdown=True)
+    def announce(self) -> None:
+        """Say that the shutdown has begun."""
+        if self._server is not None:
+            self._server.tell(messages.ENDING)
+
+    def is_heard(self) -> bool:
+        """Say whether an agent listens."""
+        return self._server is not None and self._server.is_heard
+
+    def hold(self, attempt: attempts.Attempt, most_s: float) -> None:
+        """Have the agent stop it, within that time, and say so."""
+        self._stops.hold(attempt, most_s)
+        self._tell(attempt)
+
+    def end(self, attempt: attempts.Attempt, grace_s: float) -> None:
+        """Stop it for the shutdown."""
+        self._stop(attempt.id, grace_s, shutdown=True)
 
     def _stop(self, each: records.AttemptId, grace_s: float, *, shutdown: bool = False) -> None:
         attempt = self._known.get(each)

@@ -41,7 +41,7 @@ class RunningRuntime:
             state=root / "state",
             run=root / "run",
             logs=root / "logs",
-            shutdown_grace_s=0.0,
+            shutdown=settings.AT_ONCE,
             engine=engine,
         )
         self.containers = client.RuntimeContainers(

@@ -51,6 +51,7 @@ class Bed:
     def __init__(self) -> None:
         self.room: environment.Allocatable | None = environment.Allocatable(1000, 2**30, 9)
         self.pressures = frozenset[str]()
+        self.ending = False
         self.wanted, self.seen = pods.DesiredStore(), pods.ObservedStore()
         self.clock = FakeClock()
         self.node = Node.standing()
@@ -64,6 +65,7 @@ class Bed:
             self.node if node else None,
             lambda: self.room,
             lambda: self.pressures,
+            lambda: self.ending,
             self.clock,
         )
         rejected = await admitter.take_in(wanted)
@@ -180,3 +182,12 @@ async def test_who_was_rejected_takes_no_room(bed: Bed) -> None:
         last += f" {name}:" + await bed.take_in(parsing.pod(raw))
 
     assert last == " a:NodeAffinity b: c:OutOfpods"
+
+
+async def test_a_node_that_shuts_down_takes_nothing(bed: Bed) -> None:
+    """That comes before all else that might be said, and asks nobody."""
+    bed.ending = True
+    bed.pressures = frozenset({"MemoryPressure"})
+
+    assert await bed.take_in(pod(**SSD)) == "NodeShutdown"
+    assert bed.node.asked == 0

@@ -657,3 +657,64 @@ async def test_a_command_after_the_start_that_fails(bed: Bed) -> None:
         ("Killing", "FailedPostStartHook"),
     ]
     assert status["phase"] == "Failed"
+
+
+async def test_hooks_are_called_when_the_node_shuts_down(bed: Bed) -> None:
+    """Before the stop that the runtime waits for, and within its time."""
+    hook = {"preStop": {"httpGet": {"port": 80, "path": "/bye"}}}
+    main = {"name": "main", "image": "hello:1", "lifecycle": hook}
+    bed.apply(pod(containers=[main], restartPolicy="Always"))
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("state", {}).get("running"))
+        bed.containers.shut_down(attempt(), stop_by=clock.SystemClock().now() + 9.0)
+        await bed.until(lambda: bed.containers.stops)
+
+    ((stopped, left_s),) = bed.containers.stops
+    (spec,) = bed.containers.specs
+    assert [check.path for check, _ in bed.prober.called] == ["/bye"]
+    assert stopped == attempt()
+    assert 8.0 < left_s <= 9.0
+    assert (spec.pre_stop_s, spec.stop_grace_s) == (30.0, 0.0)
+
+
+async def test_a_node_that_shuts_down_and_comes_back(bed: Bed) -> None:
+    """It takes no pod and restarts none; then what it had goes on."""
+    bed.node = cluster.FakeNode.standing()
+    bed.apply(pod(restartPolicy="Always"))
+    async with bed.running() as made:
+        await bed.until(lambda: bed.container().get("state", {}).get("running"))
+        await bed.until(lambda: made.health)
+        bed.containers.shut_down()
+        bed.containers.end(attempt(), 143, records.EndedBy.SHUTDOWN)
+        await bed.until(lambda: bed.container().get("state", {}).get("terminated"))
+        bed.apply(pod(restartPolicy="Always"), pod("late"))
+        late = await bed.pods.over(ids.pod_uid("uid-late"))
+        assert made.health is not None
+        problem = made.health.problem
+        before = len(bed.containers.specs)
+        bed.containers.reconnect()
+        await bed.until(lambda: bed.container().get("restartCount") == 1)
+
+    assert ("Failed", "NodeShutdown") == (late["phase"], late["reason"])
+    assert late["message"] == "Pod was rejected as the node is shutting down."
+    assert problem == "node is shutting down"
+    assert before == 1
+    assert [attempt(), attempt(number=1)] == [each.id for each in bed.containers.specs]
+
+
+async def test_an_agent_goes_after_a_runtime_that_ends(bed: Bed) -> None:
+    """Not before it has told how the pods ended."""
+    bed.apply(pod())
+    async with bed.running() as made:
+        await bed.until(lambda: bed.container().get("state", {}).get("running"))
+        bed.containers.shut_down()
+        async with asyncio.TaskGroup() as group:
+            going = group.create_task(made.see_off())
+            bed.containers.end(attempt(), 143, records.EndedBy.SHUTDOWN)
+            await settle()
+            early = going.done()
+            bed.containers.disconnect()
+        told = bed.pods.status(ids.pod_uid("uid-p")) or {}
+
+    assert not early
+    assert (told["phase"], told["reason"]) == ("Failed", "Terminated")

@@ -88,3 +88,57 @@ async def test_a_long_absence_is_said_once_and_so_is_its_end(bed: Bed) -> None:
     assert ("", "") == (fine, again)
     assert problem is not None
     assert "nothing answers" in problem
+
+
+async def test_a_runtime_that_ends_is_a_node_that_shuts_down(bed: Bed) -> None:
+    """It is said at once, in a kubelet's words, until another one is there."""
+    bed.presence.here()
+    await clocks.settle()
+    bed.presence.ends()
+    was_ending = bed.presence.is_ending
+    bed.presence.away("it closed the connection")
+    await clocks.settle()
+    is_ending = bed.presence.is_ending
+    bed.presence.here()
+    await clocks.settle()
+
+    assert ["", "node is shutting down", ""] == bed.said
+    assert (True, True, False) == (was_ending, is_ending, bed.presence.is_ending)
+
+
+async def test_one_that_still_ends_says_so_again(bed: Bed) -> None:
+    """A lost connection does not make it well: what came back ends, too."""
+    bed.presence.here()
+    await clocks.settle()
+    bed.presence.ends()
+    bed.presence.away("it closed the connection")
+    bed.presence.here()
+    bed.presence.ends()
+    await clocks.settle()
+
+    assert ["", "node is shutting down"] == bed.said
+
+
+async def test_who_goes_waits_for_a_runtime_that_ends(bed: Bed) -> None:
+    """Until it has gone, and not for one that was not there."""
+    never = await bed.presence.end()
+    bed.presence.here()
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(bed.presence.end())
+        await clocks.settle()
+        bed.presence.ends()
+        await clocks.settle()
+        early = waiting.done()
+        bed.presence.away("it closed the connection")
+
+    assert (False, False, True) == (never, early, waiting.result())
+
+
+async def test_who_goes_does_not_wait_for_one_that_stays(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a moment to say that it ends."""
+    monkeypatch.setattr(presence, "WORD_S", 0.01)
+    bed.presence.here()
+
+    assert await bed.presence.end() is False

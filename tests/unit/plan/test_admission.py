@@ -303,3 +303,11 @@ def test_the_first_reason_is_told() -> None:
 def test_what_another_node_object_may_change(rejected: observed.Rejected, expected: bool) -> None:
     """Labels and taints come and go; what a pod is does not."""
     assert admission.is_by_node(rejected) is expected
+
+
+def test_nothing_comes_to_a_node_that_shuts_down() -> None:
+    """In the words of Admit (nodeshutdown_manager_linux.go)."""
+    why = observed.Rejected("NodeShutdown", "Pod was rejected as the node is shutting down.")
+
+    assert why == admission.at_shutdown(ending=True)
+    assert admission.at_shutdown(ending=False) is None

@@ -121,3 +121,22 @@ def test_an_evicted_pod_has_no_more_time_than_that() -> None:
 
     assert (going.grace_s, going.kill_at) == (10.0, NOW + 6)
     assert pods.evicting(short, seen) is short
+
+
+def test_a_sidecar_ends_after_all_that_need_it() -> None:
+    """All others, and the sidecars that began later; KEP-753."""
+    inits = [
+        {**SIDECAR, "name": "one"},
+        {"name": "work", "image": "x"},
+        {**SIDECAR, "name": "two"},
+    ]
+    pod = _pod(initContainers=inits, restartPolicy="Never")
+    waits = {each.name: order.ends_after(pod, each) for each in pod.all_containers}
+
+    assert waits == {
+        "one": ("work", "a", "b", "two"),
+        "work": (),
+        "two": ("work", "a", "b"),
+        "a": (),
+        "b": (),
+    }

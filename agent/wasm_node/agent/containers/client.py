@@ -124,7 +124,8 @@ class RuntimeContainers:
                     yield await self._whole(runtime)
                     wait.reset()
                     while True:
-                        yield _observed(await runtime.next_fact())
+                        news = await runtime.next_news()
+                        yield observed.Ending() if news is None else _observed(news)
             except errors.NodeError as error:  # of a wrong version, too: it may be replaced
                 log.info("Waiting for the runtime: %s", error)
                 yield observed.Away(str(error))
@@ -179,7 +180,8 @@ def _observed(fact: messages.Fact) -> observed.Fact:
 
 
 def _running(fact: messages.Fact) -> observed.Running:
-    return observed.Running(fact.id, fact.pid, fact.started_at_ns / 1e9, fact.denied)
+    started_at, stop_by = fact.started_at_ns / 1e9, fact.stop_by_ns / 1e9
+    return observed.Running(fact.id, fact.pid, started_at, fact.denied, stop_by)
 
 
 def _write(directory: Path, spec: records.ContainerSpec) -> None:

@@ -36,7 +36,7 @@ class Connection:
         self._writer = writer
         self._decoder = framing.Decoder()
         self._unread: collections.deque[dict[str, Any]] = collections.deque()
-        self._news: collections.deque[messages.Fact] = collections.deque()
+        self._news: collections.deque[messages.Fact | None] = collections.deque()
         self._seq = 0
 
     @classmethod
@@ -82,28 +82,31 @@ class Connection:
         await self._writer.drain()
         while True:
             message = await self._read()
-            if "fact" in message:
-                self._news.append(messages.Fact.from_message(message["fact"]))
-            elif message.get("re") == self._seq:
+            if message.get("re") == self._seq:
                 return _result(message)
+            self._take_news(message)
 
     def _pass(self, frame: bytes, descriptors: Sequence[int]) -> bytes:
         # With the hello answered nothing waits to be sent, so there is room.
         with self._writer.get_extra_info("socket").dup() as sock:
             return frame[socket.send_fds(sock, [frame], descriptors) :]
 
-    async def next_fact(self) -> messages.Fact:
+    async def next_news(self) -> messages.Fact | None:
         """
-        Return the next fact; after Subscribe.
+        Return the next fact, or None: the runtime ends; after Subscribe.
 
         Raises:
             Retryable: the runtime went away.
         """
         while not self._news:
-            message = await self._read()
-            if "fact" in message:
-                self._news.append(messages.Fact.from_message(message["fact"]))
+            self._take_news(await self._read())
         return self._news.popleft()
+
+    def _take_news(self, message: Mapping[str, Any]) -> None:
+        if "fact" in message:
+            self._news.append(messages.Fact.from_message(message["fact"]))
+        elif message == messages.ENDING:
+            self._news.append(None)
 
     async def _read(self) -> dict[str, Any]:
         while not self._unread:

@@ -20,7 +20,7 @@ class Admitter:
     Says what pods begin as; without a node, any pod is taken in.
 
     `allocatable`: what pods may use; None, as long as the runtime has not
-    said: any pod is taken in.
+    said: any pod is taken in. `is_ending`: whether the runtime is about to go.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class Admitter:
         node: interfaces.OwnNode | None,
         allocatable: Callable[[], environment.Allocatable | None],
         pressures: Callable[[], frozenset[str]],
+        is_ending: Callable[[], bool],
         clock: interfaces.Clock,
     ) -> None:
         self._wanted = wanted
@@ -37,6 +38,7 @@ class Admitter:
         self._node = node
         self._allocatable = allocatable
         self._pressures = pressures
+        self._is_ending = is_ending
         self._clock = clock
 
     async def take_in(self, pod: desired.DesiredPod) -> observed.Rejected | None:
@@ -66,7 +68,8 @@ class Admitter:
         allocatable = self._allocatable()
         if allocatable is None:
             return None
-        rejected = evictions.admit(pod, self._pressures())
+        rejected = admission.at_shutdown(ending=self._is_ending())
+        rejected = rejected or evictions.admit(pod, self._pressures())
         return rejected or admission.admit(pod, self._taken_in(), allocatable, on)
 
     def _taken_in(self) -> Iterator[desired.DesiredPod]:

@@ -27,6 +27,8 @@ async def follow(
     async for news in containers.facts():
         if isinstance(news, observed.Away):
             runtime.away(news.why)
+        elif isinstance(news, observed.Ending):
+            runtime.ends()
         elif isinstance(news, observed.Running | observed.Ended):
             _take(seen, news)
         else:

@@ -7,14 +7,21 @@ concerns the cluster: pods run on, and what is new waits. A Node that is not
 Ready does: its pods leave their Services, and are evicted in the end. So only
 an absence of ten seconds counts, and until the first ten have passed nothing
 is said at all: what the Node has said before stays.
+
+A runtime that is told to end says so, which counts at once: it is a node that
+shuts down, in the words of a kubelet (nodeshutdown_manager.go, ShutdownStatus).
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from wasm_node.agent import interfaces
 
 PATIENCE_S = 10.0
+WORD_S = 1.0
+"""Who is told to end at the same time as we are has said so by then."""
+SHUTTING_DOWN = "node is shutting down"
 _TO_DO = "see to it that `wasm-node runtime` runs on this host, and read its log"
 
 
@@ -28,12 +35,18 @@ class Presence:
         self._here = asyncio.Event()
         self._away = asyncio.Event()
         self._away.set()
+        self._ending = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
 
     @property
     def is_here(self) -> bool:
         """Whether it can be reached at this moment."""
         return self._here.is_set()
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was told to end; so until there is one that was not."""
+        return self._ending.is_set()
 
     @property
     def problem(self) -> str | None:
@@ -45,15 +58,36 @@ class Presence:
         self._listeners.append(listener)
 
     def here(self) -> None:
-        """Take note that it answers."""
+        """Take note that it answers; one that ends says so after this."""
+        self._ending.clear()
         self._away.clear()
         self._here.set()
+
+    def ends(self) -> None:
+        """Take note that it was told to end."""
+        self._ending.set()
+        self._say(SHUTTING_DOWN)
 
     def away(self, why: str) -> None:
         """Take note that it cannot be reached; may be said again and again."""
         self._why = why
         self._here.clear()
         self._away.set()
+
+    async def end(self) -> bool:
+        """
+        Wait for the end of a runtime that ends; say whether there was one.
+
+        One that may be told to end at this moment has a second to say so.
+        """
+        if self.is_here and not self.is_ending:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WORD_S):
+                    await self._ending.wait()
+        if not self.is_ending:
+            return False
+        await self._away.wait()
+        return True
 
     async def run(self) -> None:
         """Keep `problem` true until cancelled."""
@@ -63,7 +97,7 @@ class Presence:
                 patience = group.create_task(self._lose_patience())
                 await self._here.wait()
                 patience.cancel()
-            self._say("")
+            self._say(SHUTTING_DOWN if self.is_ending else "")
 
     async def _lose_patience(self) -> None:
         await self._clock.sleep(PATIENCE_S)

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, assert_never
 
 from wasm_node.agent import errors, interfaces
 from wasm_node.agent.asynckit import keyed
-from wasm_node.agent.loops import admitting, ending, fetching, hooking, starting, stopping
+from wasm_node.agent.loops import admitting, ending, fetching, hooking, presence, starting, stopping
 from wasm_node.agent.model import actions, desired, hooks, ids, observed
 from wasm_node.agent.plan import adopt, images, restarts
 from wasm_node.agent.plan import pods as planning
@@ -53,6 +53,7 @@ class Reconciler:
         seen: pods.ObservedStore,
         kept: checkpoint.Checkpoints,
         hands: Hands,
+        runtime: presence.Presence,
         most_backoff_s: float,
         clock: interfaces.Clock,
     ) -> None:
@@ -60,6 +61,7 @@ class Reconciler:
         self._seen = seen
         self._kept = kept
         self._hands = hands
+        self._runtime = runtime
         self._most_backoff_s = most_backoff_s
         self._clock = clock
         self._fetches: dict[_Fetch, asyncio.Task[None]] = {}
@@ -77,12 +79,16 @@ class Reconciler:
         await self._seen.listed.wait()
         self._seen.listen(self._workers.poke)
         self._wanted.listen(self._workers.poke)
-        for pod in self._wanted:
-            self._workers.poke(pod.ref.uid)
+        self._runtime.listen(self._look_at_all)  # nothing was begun while it ended
+        self._look_at_all()
         async with asyncio.TaskGroup() as group:
             self._group = group
             group.create_task(self._workers.run())
             group.create_task(self._find_orphans())
+
+    def _look_at_all(self) -> None:
+        for pod in self._wanted:
+            self._workers.poke(pod.ref.uid)
 
     async def _find_orphans(self) -> None:
         """
@@ -130,7 +136,11 @@ class Reconciler:
         else:
             self._tell_refused(wanted)
         planned = planning.plan(
-            wanted, seen, now=self._clock.now(), most_backoff_s=self._most_backoff_s
+            wanted,
+            seen,
+            now=self._clock.now(),
+            most_backoff_s=self._most_backoff_s,
+            ending=self._runtime.is_ending,
         )
         for action in planned:
             await self._perform(wanted, action)

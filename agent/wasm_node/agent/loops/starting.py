@@ -20,7 +20,7 @@ from wasm_node.agent.model import (
     observed,
     thresholds,
 )
-from wasm_node.agent.plan import grants, lastwords, node, pods, serving
+from wasm_node.agent.plan import grants, lastwords, node, order, pods, serving
 from wasm_node.protocol import layout, records
 
 _ASK_S = 10.0
@@ -85,12 +85,14 @@ class Starter:
             log_path=str(log),
             memory_limit_bytes=wanted.memory_limit_bytes,
             cpu_limit_millis=wanted.cpu_limit_millis,
-            stop_grace_s=None if http else pods.stop_grace(pod, wanted),
+            stop_grace_s=(pod.grace_s or None) if http else pods.stop_grace(pod, wanted),
             http=http,
             grants=grants.grants(pod, wanted, serves=http is not None),
             message_file=posixpath.basename(lastwords.path(wanted)) if words else "",
             message_from_log=wanted.message_from_log,
             priority=pod.priority,
+            pre_stop_s=pod.grace_s if wanted.lifecycle.pre_stop else 0.0,
+            ends_after=order.ends_after(pod, wanted),
         )
         return await self._containers.start(spec)
 

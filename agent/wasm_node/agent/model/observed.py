@@ -20,12 +20,15 @@ class Running:
     An attempt whose guest has been entered; times are unix seconds.
 
     `denied`: what it wanted of the network and may not have, the first few.
+    `stop_by`: until when the runtime, which ends, waits for us to stop it; 0:
+    it does not wait.
     """
 
     id: records.AttemptId
     pid: int
     started_at: float
     denied: tuple[records.Denial, ...] = ()
+    stop_by: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +60,16 @@ class Away:
     why: str
 
 
-News: TypeAlias = Sequence[Fact] | Fact | Away
-"""What comes from the runtime: all facts, one that is new, or nothing more."""
+@dataclasses.dataclass(frozen=True)
+class Ending:
+    """The runtime was told to end; it starts nothing any more."""
+
+
+News: TypeAlias = Sequence[Fact] | Fact | Ending | Away
+"""
+What comes from the runtime: all facts, one that is new, that it ends, or
+nothing more.
+"""
 
 
 def facts(news: News) -> Sequence[Fact]:
@@ -66,7 +77,7 @@ def facts(news: News) -> Sequence[Fact]:
     match news:
         case Running() | Ended():
             return (news,)
-        case Away():
+        case Ending() | Away():
             return ()
         case _:
             return news

@@ -16,6 +16,12 @@ from wasm_node.agent.plan import affinity, node, taints
 _EVERY = "0.0.0.0"  # noqa: S104  # nothing is bound here
 _STORAGE = "ephemeral-storage"
 _BY_NODE = ("NodeAffinity", "TaintToleration")
+_SHUTTING_DOWN = observed.Rejected("NodeShutdown", "Pod was rejected as the node is shutting down.")
+
+
+def at_shutdown(*, ending: bool) -> observed.Rejected | None:
+    """Return why no pod may come; as Admit of nodeshutdown_manager_linux.go."""
+    return _SHUTTING_DOWN if ending else None
 
 
 def admit(

@@ -119,6 +119,15 @@ def to_stop(
     return [(name, running[name]) for name in chosen]
 
 
+def ends_after(pod: desired.DesiredPod, wanted: desired.DesiredContainer) -> tuple[str, ...]:
+    """Name the containers that end before one does when its node shuts down."""
+    if wanted not in pod.sidecars:
+        return ()
+    others = (each for each in (*pod.init_containers, *pod.containers) if not each.sidecar)
+    later = pod.sidecars[pod.sidecars.index(wanted) + 1 :]
+    return tuple(each.name for each in (*others, *later))
+
+
 def grace_s(pod: desired.DesiredPod, name: str, *, now: float) -> float:
     """Return how long a container has to end: a sidecar, what is left."""
     is_sidecar = any(each.name == name for each in pod.sidecars)

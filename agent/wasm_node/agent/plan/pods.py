@@ -21,12 +21,14 @@ def plan(
     *,
     now: float,
     most_backoff_s: float = restarts.MAX_BACKOFF_S,
+    ending: bool = False,
 ) -> list[actions.Action]:
     """
     List the actions that bring the pod closer to what is wanted.
 
     The empty list means "settled": nothing to do until either side changes.
-    `most_backoff_s` is the longest that a restart waits.
+    `most_backoff_s` is the longest that a restart waits. `ending`: the runtime
+    is; then nothing is begun, and who ends when is its decision.
     """
     if seen.forgotten:
         return []
@@ -39,6 +41,8 @@ def plan(
         return list(_stop_all(wanted, seen, now))
     if wanted.refusals or seen.rejected:
         return []
+    if ending:
+        return list(_stop_held(wanted, seen, now))
     if order.outcome(wanted, seen) is not None:  # sidecars may still run
         return list(_stop_all(wanted, seen, now))
     deadline = deadline_at(wanted, seen)
@@ -189,8 +193,21 @@ def _stop_all(
     wanted: desired.DesiredPod, seen: observed.ObservedPod, now: float
 ) -> list[actions.StopContainer]:
     return [
-        actions.StopContainer(
-            each.id, order.grace_s(wanted, name, now=now), f"Stopping container {name}"
-        )
+        _stop(name, each, order.grace_s(wanted, name, now=now), now)
         for name, each in order.to_stop(wanted, seen)
     ]
+
+
+def _stop_held(
+    wanted: desired.DesiredPod, seen: observed.ObservedPod, now: float
+) -> Iterator[actions.StopContainer]:
+    """Stop what the runtime waits for us to, since it has a hook to call."""
+    for name, each in seen.containers.items():
+        if isinstance(each.current, observed.Running) and each.current.stop_by:
+            yield _stop(name, each.current, wanted.grace_s, now)
+
+
+def _stop(name: str, each: observed.Running, grace_s: float, now: float) -> actions.StopContainer:
+    if each.stop_by:
+        grace_s = min(grace_s, max(0.0, each.stop_by - now))
+    return actions.StopContainer(each.id, grace_s, f"Stopping container {name}")

@@ -1,0 +1,337 @@
+"""The runtime is told to end: who ends when, with an agent and without."""
+
+import asyncio
+import contextlib
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+
+from tests.component.runtime.running import RunningRuntime, until
+from wasm_node.agent import errors
+from wasm_node.agent.model import observed
+from wasm_node.protocol import records
+from wasm_node.protocol.records import EndedBy
+from wasm_node.protocol.settings import ShutdownGroup
+
+_WITHIN_S = 15.0
+_HIGH = records.CRITICAL_PRIORITY
+
+
+def _again(own: RunningRuntime, *groups: tuple[int, float]) -> None:
+    """Start it anew, with these groups of priority and seconds."""
+    own.end()
+    shutdown = tuple(ShutdownGroup(*each) for each in groups)
+    own.settings = dataclasses.replace(own.settings, shutdown=shutdown)
+    own.start()
+
+
+def _sleeper(own: RunningRuntime, pod: str, container: str = "main", **fields: Any) -> Any:
+    """Describe a guest that ends when it is told to, and not before."""
+    spec = own.spec("sleep", pod=pod)
+    which = dataclasses.replace(spec.id, container=container)
+    return dataclasses.replace(spec, id=which, stop_grace_s=0.0, **fields)
+
+
+async def _ends(
+    own: RunningRuntime, specs: Mapping[str, records.ContainerSpec]
+) -> dict[str, records.ExitRecord]:
+    """Start it again, and return how all of these ended."""
+    own.start()
+    return {name: await own.ended(each.id) for name, each in specs.items()}
+
+
+class Agent:
+    """What an agent sees of the end, and stops when it is told to."""
+
+    def __init__(self, own: RunningRuntime) -> None:
+        self._own = own
+        self.listed = asyncio.Event()
+        self.ending = asyncio.Event()
+        self.held: dict[str, float] = {}
+        """Pods that it is to stop, and by when."""
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        async for news in self._own.containers.facts():
+            if isinstance(news, observed.Ending):
+                self.ending.set()
+            for fact in observed.facts(news):
+                if isinstance(fact, observed.Running) and fact.stop_by:
+                    self.held[fact.id.pod_uid] = fact.stop_by
+            self.listed.set()
+
+    async def sees(self, *pods: str) -> None:
+        """Wait until it is asked to stop these."""
+        async with asyncio.timeout(_WITHIN_S):
+            while not self.held.keys() >= set(pods):
+                await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def _agent(own: RunningRuntime) -> AsyncIterator[Agent]:
+    made = Agent(own)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(made.run())
+        async with asyncio.timeout(_WITHIN_S):
+            await made.listed.wait()
+        yield made
+        task.cancel()
+
+
+def _terminate(own: RunningRuntime) -> None:
+    assert own.process is not None
+    own.process.terminate()
+
+
+async def _ended(own: RunningRuntime) -> int:
+    assert own.process is not None
+    return await asyncio.to_thread(own.process.wait, _WITHIN_S)
+
+
+async def test_the_runtime_may_be_ended_at_once(own: RunningRuntime) -> None:
+    """SIGTERM to one that has hardly begun is an orderly end as well."""
+    assert own.end() == 0
+    assert not (own.settings.run / "runtime.sock").exists()
+
+
+async def test_the_runtime_ends_gracefully(own: RunningRuntime) -> None:
+    """SIGTERM to the runtime stops its guests, says so, and leaves nobody."""
+    spec = own.spec("sleep", pod="evening")
+    await own.started(spec)
+
+    assert own.end() == 0
+    own.start()
+    how = await own.ended(spec.id)
+
+    assert (143, EndedBy.SHUTDOWN) == (how.code, how.ended_by)
+
+
+async def test_a_shutdown_waits_for_no_guest_in_vain(own: RunningRuntime) -> None:
+    """Of the runtime's grace each guest gets what its spec says it can use."""
+    _again(own, (0, 60.0))
+    service = dataclasses.replace(own.spec("sleep", pod="service"), stop_grace_s=0.0)
+    slow = dataclasses.replace(own.spec("sleep", pod="slow"), stop_grace_s=0.5)
+    job = own.spec("count", "20", "40", pod="job")
+    for each in (service, slow, job):
+        await own.started(each)
+
+    assert own.end() == 0
+    own.start()
+    ends = [await own.ended(each.id) for each in (service, slow, job)]
+
+    assert [EndedBy.SHUTDOWN, EndedBy.SHUTDOWN, EndedBy.ITSELF] == [each.ended_by for each in ends]
+    took_s = [(each.finished_at_ns - ends[0].finished_at_ns) / 1e9 for each in ends]
+    assert 0.4 < took_s[1] < 3.0
+
+
+async def test_critical_pods_end_last(own: RunningRuntime) -> None:
+    """All others have their share of the grace first, and then they theirs."""
+    _again(own, (0, 0.6), (_HIGH, 0.4))
+    ranks = {"lowest": -10, "low": 0, "high": _HIGH - 1, "critical": _HIGH, "most": _HIGH + 1000}
+    specs = [
+        dataclasses.replace(own.spec("sleep", pod=name), priority=priority)
+        for name, priority in ranks.items()
+    ]
+    for each in specs:
+        await own.started(each)
+    begun_ns = time.time_ns()
+
+    assert own.end() == 0
+    own.start()
+    ends = [await own.ended(each.id) for each in specs]
+
+    took_s = [(each.finished_at_ns - begun_ns) / 1e9 for each in ends]
+    assert {EndedBy.SHUTDOWN} == {each.ended_by for each in ends}
+    assert all(0.5 < each < 0.95 for each in took_s[:3]), took_s
+    assert all(0.95 < each < 3.0 for each in took_s[3:]), took_s
+
+
+async def test_critical_pods_wait_for_nobody_in_vain(own: RunningRuntime) -> None:
+    """Their turn comes as soon as the others have ended."""
+    _again(own, (0, 60.0), (_HIGH, 0.2))
+    quick = dataclasses.replace(own.spec("sleep", pod="quick"), stop_grace_s=0.0)
+    critical = dataclasses.replace(own.spec("sleep", pod="critical"), priority=_HIGH)
+    for each in (quick, critical):
+        await own.started(each)
+    begun = time.monotonic()
+
+    assert own.end() == 0
+    assert 0.2 < time.monotonic() - begun < 5.0
+
+
+async def test_told_twice_it_ends_at_once(own: RunningRuntime) -> None:
+    """A second SIGTERM leaves nobody any grace, critical or not."""
+    _again(own, (0, 30.0), (_HIGH, 30.0))
+    for name, priority in (("low", 0), ("critical", _HIGH)):
+        await own.started(dataclasses.replace(own.spec("sleep", pod=name), priority=priority))
+    begun = time.monotonic()
+    assert own.process is not None
+    stop = own.settings.state / "pods" / "low" / "containers" / "main" / "0" / "stop.json"
+    own.process.terminate()
+    until(stop.exists, "the first word has come")
+
+    assert own.end() == 0
+    assert time.monotonic() - begun < 5.0
+
+
+async def test_who_was_asked_to_stop_before_was_not_shut_down(own: RunningRuntime) -> None:
+    """Why an attempt ends is what was said first."""
+    _again(own, (0, 0.3))
+    spec = own.spec("sleep", pod="deleted")
+    await own.started(spec)
+    await own.containers.stop(spec.id, grace_s=30.0)
+
+    assert own.end() == 0
+    own.start()
+    assert (await own.ended(spec.id)).ended_by is EndedBy.STOP
+
+
+async def test_groups_end_one_after_the_other(own: RunningRuntime) -> None:
+    """Each pod with the group of its priority; none waits for an empty one."""
+    _again(own, (-5, 0.5), (10, 0.5), (50, 60.0), (100, 0.5))
+    ranks = {"lowest": -10, "nine": 9, "ten": 10, "forty": 40, "most": 500}
+    specs = {
+        name: dataclasses.replace(own.spec("sleep", pod=name), priority=priority)
+        for name, priority in ranks.items()
+    }
+    for each in specs.values():
+        await own.started(each)
+    begun_ns = time.time_ns()
+
+    assert own.end() == 0
+    ends = await _ends(own, specs)
+    took_s = {name: (each.finished_at_ns - begun_ns) / 1e9 for name, each in ends.items()}
+    assert all(0.5 < took_s[name] < 1.0 for name in ("lowest", "nine")), took_s
+    assert all(1.0 < took_s[name] < 1.5 for name in ("ten", "forty")), took_s
+    assert 1.5 < took_s["most"] < 4.0, took_s
+
+
+async def test_sidecars_end_last(own: RunningRuntime) -> None:
+    """The last one first, and none before the pod's work; also late."""
+    _again(own, (0, 0.5))
+    specs = {
+        "first": _sleeper(own, "pod", "first", ends_after=("main", "second")),
+        "second": _sleeper(own, "pod", "second", ends_after=("main",)),
+        "main": dataclasses.replace(_sleeper(own, "pod"), stop_grace_s=30.0),
+    }
+    for each in specs.values():
+        await own.started(each)
+    begun_ns = time.time_ns()
+
+    assert own.end() == 0
+    ends = await _ends(own, specs)
+    ended = sorted(ends, key=lambda name: ends[name].finished_at_ns)
+    assert ended == ["main", "second", "first"]
+    assert {EndedBy.SHUTDOWN} == {each.ended_by for each in ends.values()}
+    assert (ends["main"].finished_at_ns - begun_ns) / 1e9 > 0.4
+
+
+async def test_nobody_calls_hooks_without_an_agent(own: RunningRuntime) -> None:
+    """Who has one ends at once as all others do."""
+    _again(own, (0, 60.0))
+    await own.started(_sleeper(own, "hooked", pre_stop_s=30.0))
+    begun = time.monotonic()
+
+    assert own.end() == 0
+    assert time.monotonic() - begun < 5.0
+
+
+async def test_the_agent_says_when_a_hook_is_done(own: RunningRuntime) -> None:
+    """It hears of the end and of who is held, by when; others end at once."""
+    _again(own, (0, 60.0))
+    specs = {
+        "hooked": _sleeper(own, "hooked", pre_stop_s=30.0),
+        "plain": _sleeper(own, "plain"),
+    }
+    for each in specs.values():
+        await own.started(each)
+    async with _agent(own) as agent:
+        begun = time.time()  # noqa: TID251  # as the runtime's own deadline
+        _terminate(own)
+        await agent.sees("hooked")
+        await own.ended(specs["plain"].id)
+        stop = own.settings.state / "pods" / "hooked" / "containers" / "main" / "0" / "exit.json"
+        was_held = not stop.exists()
+        await own.containers.stop(specs["hooked"].id, grace_s=20.0)
+        assert await _ended(own) == 0
+    ends = await _ends(own, specs)
+
+    assert agent.ending.is_set()
+    assert agent.held.keys() == {"hooked"}
+    assert 29.0 < agent.held["hooked"] - begun < 31.0
+    assert was_held
+    assert {EndedBy.SHUTDOWN} == {each.ended_by for each in ends.values()}
+    assert ends["plain"].finished_at_ns < ends["hooked"].finished_at_ns
+
+
+async def test_a_hook_has_its_groups_time_at_most(own: RunningRuntime) -> None:
+    """An agent that says nothing is waited for until then, and no longer."""
+    _again(own, (0, 1.0), (_HIGH, 0.5))
+    specs = {
+        "hooked": _sleeper(own, "hooked", pre_stop_s=30.0),
+        "short": _sleeper(own, "short", pre_stop_s=0.4),
+        "critical": _sleeper(own, "critical", pre_stop_s=30.0, priority=_HIGH),
+    }
+    for each in specs.values():
+        await own.started(each)
+    async with _agent(own) as agent:
+        begun_ns = time.time_ns()
+        _terminate(own)
+        assert await _ended(own) == 0
+    ends = await _ends(own, specs)
+
+    took_s = {name: (each.finished_at_ns - begun_ns) / 1e9 for name, each in ends.items()}
+    assert agent.held.keys() == specs.keys()
+    assert 0.4 < took_s["short"] < 1.0 < took_s["hooked"] < 1.5 < took_s["critical"] < 4.0, took_s
+
+
+async def test_an_agent_that_comes_late_hears_of_it(own: RunningRuntime) -> None:
+    """That it ends, and who is held, is told to whoever listens anew."""
+    _again(own, (0, 60.0))
+    specs = {"hooked": _sleeper(own, "hooked", pre_stop_s=30.0)}
+    await own.started(specs["hooked"])
+    async with _agent(own) as first:
+        _terminate(own)
+        await first.sees("hooked")
+    own.kill("supervisor")
+    async with _agent(own) as second:
+        await second.sees("hooked")
+        async with asyncio.timeout(_WITHIN_S):
+            await second.ending.wait()
+        await own.containers.stop(specs["hooked"].id, grace_s=0.0)
+        assert await _ended(own) == 0
+    ends = await _ends(own, specs)
+
+    assert second.held == first.held
+    assert ends["hooked"].ended_by is EndedBy.SHUTDOWN
+
+
+async def test_an_agent_that_goes_is_not_waited_for(own: RunningRuntime) -> None:
+    """After some seconds, in which it might be back, nobody is held for it."""
+    _again(own, (0, 60.0))
+    specs = {"hooked": _sleeper(own, "hooked", pre_stop_s=60.0)}
+    await own.started(specs["hooked"])
+    async with _agent(own) as agent:
+        _terminate(own)
+        await agent.sees("hooked")
+    gone = time.monotonic()
+
+    assert await _ended(own) == 0
+    assert 2.0 < time.monotonic() - gone < 10.0
+    assert (await _ends(own, specs))["hooked"].ended_by is EndedBy.SHUTDOWN
+
+
+async def test_while_it_ends_nothing_is_started(own: RunningRuntime) -> None:
+    """It is refused for now: the next runtime may."""
+    _again(own, (0, 60.0))
+    await own.started(_sleeper(own, "hooked", pre_stop_s=30.0))
+    async with _agent(own) as agent:
+        _terminate(own)
+        await agent.sees("hooked")
+        with pytest.raises(errors.Retryable, match="the runtime is ending"):
+            await own.containers.start(own.spec("sleep", pod="new"))
+        _terminate(own)
+        assert await _ended(own) == 0
