@@ -5,6 +5,7 @@ The node of these tests may use 300 MiB and offers what is above its threshold.
 What the control plane makes of its conditions is the control plane's.
 """
 
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from e2e import pods, watching
 from e2e.cluster import ControlPlane, Guard, WasmNode, wait_until
+from e2e.health import Health
 from e2e.namespaces import Bed, Namespace
 
 Images = Callable[[str], str]
@@ -30,7 +32,10 @@ def small(
         "evictionHard": {"memory.available": "100Mi"},
         "evictionPressureTransitionPeriod": "8s",
     }
-    limits = [f"--memory-bytes={300 << 20}", "--shutdown-grace=2", "--shutdown-grace-critical=1"]
+    limits = [
+        f"--memory-bytes={300 << 20}",
+        "--shutdown-grace-period-by-pod-priority=0=6,2000000000=1",
+    ]
     directory = tmp_path_factory.mktemp("small") / "s"
     node = WasmNode.start(guard, directory, plane, _NAME, settings=settings, limits=limits)
     with watching.PodWatcher(plane) as watcher:
@@ -53,6 +58,13 @@ def _pod(name: str, image: str, *args: object, **more: Any) -> dict[str, Any]:
     return made
 
 
+def _once(images: Images, **more: Any) -> dict[str, Any]:
+    """Give a pod that nothing restarts, and that is ended within a second."""
+    made = _pod("once", images("sleep"), **more)
+    made["spec"]["terminationGracePeriodSeconds"] = 1
+    return made
+
+
 def _job(name: str, image: str, *args: object) -> dict[str, Any]:
     spec = pods.spec(image, *args)
     spec["nodeSelector"] = {"kubernetes.io/hostname": _NAME}
@@ -71,6 +83,11 @@ def _job(name: str, image: str, *args: object) -> dict[str, Any]:
 
 def _node(space: Namespace) -> Any:
     return space.bed.plane.admin.get(f"/api/v1/nodes/{_NAME}")
+
+
+def _unready(space: Namespace) -> Any:
+    ready = pods.condition(_node(space), "Ready")
+    return ready if ready["status"] == "False" else None
 
 
 def _is_tainted(space: Namespace) -> bool:
@@ -130,7 +147,7 @@ def test_a_node_that_is_short_of_memory(space: Namespace, images: Images) -> Non
 def test_a_node_that_is_shut_down(space: Namespace, images: Images) -> None:
     """What it ended, it says; what a policy restarts goes on with the next."""
     node = space.bed.node
-    space.apply(_pod("once", images("sleep")))
+    space.apply(_once(images))
     space.apply(_pod("service", images("sleep"), restart="Always", **_MODEST))
     for name in ("once", "service"):
         space.wait_running(name)
@@ -149,3 +166,61 @@ def test_a_node_that_is_shut_down(space: Namespace, images: Images) -> None:
     assert (target["status"], target["reason"]) == ("True", "TerminationByKubelet")
     assert pods.state(over, "terminated")["exitCode"] == 143
     assert pods.status(again.pod)["lastState"]["terminated"]["exitCode"] == 143
+
+
+def test_a_node_that_is_shutting_down(space: Namespace, images: Images, health: Health) -> None:
+    """
+    Hooks are called, no pod comes, and the Node says why; then all goes on.
+
+    What a policy restarts is back with the next runtime; of a pod that was
+    rejected nothing is.
+    """
+    node = space.bed.node
+    ask = {"httpGet": {"path": "/bye", "port": health.port, "host": "127.0.0.1"}}
+    for name, hook in (("asks", ask), ("sleeps", {"sleep": {"seconds": 3}})):
+        lifecycle = {"preStop": hook}
+        space.apply(_pod(name, images("sleep"), restart="Always", lifecycle=lifecycle))
+        space.wait_running(name)
+    before = list(health.asked)
+    node.runtime.send(signal.SIGTERM)
+    wait_until(lambda: health.asked, "the hook's request", within_s=10, alive=[node.runtime])
+    unready = wait_until(lambda: _unready(space), "a Node that is not Ready", within_s=10)
+    space.apply(_pod("late", images("sleep"), restart="Always"))
+    late = space.wait_over("late")
+    slow = pods.state(space.get("pods/sleeps"), "running")
+    node.runtime.wait(within_s=10)
+    node.start_runtime()
+    again = [
+        space.wait(name, "a restart", lambda seen: pods.status(seen.pod).get("restartCount") == 1)
+        for name in ("asks", "sleeps")
+    ]
+    node.wait_ready()
+
+    assert (before, [path for path, _ in health.asked]) == ([], ["/bye"])
+    assert (unready["reason"], unready["message"]) == ("KubeletNotReady", "node is shutting down")
+    assert (late["status"]["phase"], late["status"]["reason"]) == ("Failed", "NodeShutdown")
+    assert late["status"]["message"] == "Pod was rejected as the node is shutting down."
+    assert slow
+    assert [143, 143] == [
+        pods.status(each.pod)["lastState"]["terminated"]["exitCode"] for each in again
+    ]
+
+
+def test_a_host_that_is_shutting_down(space: Namespace, images: Images, health: Health) -> None:
+    """Told at the same time, the agent goes last, and tells what it saw."""
+    node = space.bed.node
+    ask = {"httpGet": {"path": "/bye", "port": health.port, "host": "127.0.0.1"}}
+    space.apply(_once(images, lifecycle={"preStop": ask}))
+    space.wait_running("once")
+    node.agent.send(signal.SIGTERM)
+    node.runtime.send(signal.SIGTERM)
+    node.runtime.wait(within_s=20)
+    node.agent.wait(within_s=10)
+    over = space.get("pods/once")
+    node.start_runtime()
+    node.start_agent()
+    node.wait_ready()
+
+    assert [path for path, _ in health.asked] == ["/bye"]
+    assert (over["status"]["phase"], over["status"]["reason"]) == ("Failed", "Terminated")
+    assert pods.condition(over, "DisruptionTarget")["status"] == "True"

@@ -56,6 +56,28 @@ affinity:
 {{- end }}
 {{- end }}
 
+{{/* Seconds that all wasm pods of a host get when the runtime's pod ends. */}}
+{{- define "wasm-node.shutdownSeconds" -}}
+{{- $sum := 0 -}}
+{{- range .Values.runtime.shutdownGracePeriodByPodPriority -}}
+{{- $sum = add $sum (int64 .shutdownGracePeriodSeconds) -}}
+{{- end -}}
+{{- $sum -}}
+{{- end }}
+
+{{/* The same by priority, as the runtime's flag has it. */}}
+{{- define "wasm-node.shutdownGroups" -}}
+{{- $groups := list -}}
+{{- $seen := dict -}}
+{{- range .Values.runtime.shutdownGracePeriodByPodPriority -}}
+{{- $priority := int64 .priority | toString -}}
+{{- if hasKey $seen $priority }}{{ fail (printf "runtime.shutdownGracePeriodByPodPriority: priority %s is there twice" $priority) }}{{ end -}}
+{{- $_ := set $seen $priority true -}}
+{{- $groups = append $groups (printf "%d=%d" (int64 .priority) (int64 .shutdownGracePeriodSeconds)) -}}
+{{- end -}}
+{{- join "," $groups -}}
+{{- end }}
+
 {{/* A directory of the hosts; takes (list . NAME PARENT). */}}
 {{- define "wasm-node.hostPath" -}}
 {{- $root := index . 0 -}}

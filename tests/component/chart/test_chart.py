@@ -157,26 +157,34 @@ def test_agent_and_runtime_share_hosts_and_directories(
 
 
 def test_the_runtime_is_guaranteed(everything: list[rendering.Object]) -> None:
-    """Requests are limits, and its pod has more time to end than its guests."""
+    """Requests are limits, and nothing replaces its pod but a person."""
     spec = rendering.one(everything, "DaemonSet", "wasm-node-runtime")["spec"]
     (container,) = spec["template"]["spec"]["containers"]
-    grace = next(each for each in container["args"] if each.startswith("--shutdown-grace="))
 
     assert container["resources"]["limits"] == container["resources"]["requests"]
     assert {"cpu", "memory"} <= container["resources"]["limits"].keys()
     assert spec["updateStrategy"] == {"type": "OnDelete"}
-    assert spec["template"]["spec"]["terminationGracePeriodSeconds"] > int(grace.split("=")[1])
 
 
-@pytest.mark.parametrize(("total", "critical"), [(60, 10), (5, 5)])
-def test_critical_pods_have_a_share_of_the_grace(total: int, critical: int) -> None:
-    """It is no more than all there is, whatever was set."""
-    values = {"runtime": {"shutdownGraceSeconds": total}}
-    spec = rendering.one(rendering.rendered(values), "DaemonSet", "wasm-node-runtime")["spec"]
-    (container,) = spec["template"]["spec"]["containers"]
+@pytest.mark.parametrize(
+    ("groups", "told", "total_s"),
+    [
+        (None, "0=50,2000000000=10", 60),
+        ([(-10, 5), (2000001000, 7), (1000, 300)], "-10=5,2000001000=7,1000=300", 312),
+    ],
+)
+def test_wasm_pods_have_their_time_at_a_shutdown(
+    groups: list[tuple[int, int]] | None, told: str, total_s: int
+) -> None:
+    """The runtime's pod has more than all of it, and the agent's even more."""
+    listed = [{"priority": p, "shutdownGracePeriodSeconds": s} for p, s in groups or ()]
+    values = {"runtime": {"shutdownGracePeriodByPodPriority": listed}} if listed else {}
+    specs = dict(rendering.pod_specs(rendering.rendered(values)))
+    (container,) = specs["runtime"]["containers"]
+    graces = [specs[each]["terminationGracePeriodSeconds"] for each in ("runtime", "agent")]
 
-    assert f"--shutdown-grace={total}" in container["args"]
-    assert f"--shutdown-grace-critical={critical}" in container["args"]
+    assert f"--shutdown-grace-period-by-pod-priority={told}" in container["args"]
+    assert graces == [total_s + 30, total_s + 40]
 
 
 def test_eviction_is_the_agents_own_setting(tmp_path: Path) -> None:

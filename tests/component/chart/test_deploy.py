@@ -44,6 +44,14 @@ def test_systemd_takes_the_units(unit: Path, tmp_path: Path) -> None:
     assert asked.returncode == 0
 
 
+def test_the_runtime_ends_before_the_agent() -> None:
+    """Systemd ends units in the reverse order: hooks need an agent."""
+    unit = (_SYSTEMD / "wasm-node-agent.service").read_text()
+
+    assert re.findall(r"^Before=(.*)$", unit, re.MULTILINE) == ["wasm-node-runtime.service"]
+    assert "wasm-node-runtime" not in "".join(re.findall(r"^After=(.*)$", unit, re.MULTILINE))
+
+
 def test_the_agent_takes_the_example(tmp_path: Path) -> None:
     """The settings beside the units are settings that an agent accepts."""
     read = settings.load(_SYSTEMD / "agent.yaml")

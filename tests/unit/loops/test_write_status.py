@@ -309,3 +309,13 @@ async def test_a_pause_is_everybodys(bed: Bed) -> None:
     assert (during, caught.value.after_s) == ([], 30.0)
     made = [(ref.name, x["containerStatuses"][0]["restartCount"]) for ref, x in bed.sink.writes]
     assert made == [("u1", 2), ("u2", 2)]
+
+
+async def test_a_rejection_is_told_at_once(bed: Bed) -> None:
+    """Of a pod that nothing will be started of there is nothing to wait for."""
+    why = observed.Rejected("NodeShutdown", "m")
+    bed.wanted.put(_pod())
+    bed.seen.put(UID, observed.ObservedPod(bed.clock.now(), rejected=why))
+    await clocks.settle()
+
+    assert [made["reason"] for _, made in bed.sink.writes] == ["NodeShutdown"]
