@@ -3,14 +3,16 @@
 import asyncio
 import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
 
-from tests.component.runtime.running import RunningRuntime, until
+from tests.component.runtime.running import RunningRuntime, command, until
 from wasm_node.agent import errors
+from wasm_node.agent.interfaces import Streams
 from wasm_node.agent.model import observed
 from wasm_node.protocol import records
 from wasm_node.protocol.records import EndedBy
@@ -51,7 +53,7 @@ class Agent:
         self.listed = asyncio.Event()
         self.ending = asyncio.Event()
         self.held: dict[str, float] = {}
-        """Pods that it is to stop, and by when."""
+        """Containers, as POD/NAME, that it is to stop, and by when."""
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -60,13 +62,13 @@ class Agent:
                 self.ending.set()
             for fact in observed.facts(news):
                 if isinstance(fact, observed.Running) and fact.stop_by:
-                    self.held[fact.id.pod_uid] = fact.stop_by
+                    self.held[f"{fact.id.pod_uid}/{fact.id.container}"] = fact.stop_by
             self.listed.set()
 
-    async def sees(self, *pods: str) -> None:
-        """Wait until it is asked to stop these."""
+    async def sees(self, container: str) -> None:
+        """Wait until it is asked to stop this one."""
         async with asyncio.timeout(_WITHIN_S):
-            while not self.held.keys() >= set(pods):
+            while container not in self.held:
                 await asyncio.sleep(0.005)
 
 
@@ -89,6 +91,17 @@ def _terminate(own: RunningRuntime) -> None:
 async def _ended(own: RunningRuntime) -> int:
     assert own.process is not None
     return await asyncio.to_thread(own.process.wait, _WITHIN_S)
+
+
+async def _called(own: RunningRuntime, attempt: records.AttemptId) -> records.ExitRecord:
+    """Run a command beside an attempt, as a hook does."""
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        return await own.containers.execute(
+            attempt, command("exit", "0"), export="", streams=Streams(null, null, null)
+        )
+    finally:
+        os.close(null)
 
 
 async def test_the_runtime_may_be_ended_at_once(own: RunningRuntime) -> None:
@@ -240,31 +253,40 @@ async def test_nobody_calls_hooks_without_an_agent(own: RunningRuntime) -> None:
 
 
 async def test_the_agent_says_when_a_hook_is_done(own: RunningRuntime) -> None:
-    """It hears of the end and of who is held, by when; others end at once."""
+    """
+    It hears of the end and of who is held, by when; others end at once.
+
+    A hook that is a command runs beside the guest; a sidecar's turn comes with
+    the end of the others.
+    """
     _again(own, (0, 60.0))
     specs = {
-        "hooked": _sleeper(own, "hooked", pre_stop_s=30.0),
+        "main": _sleeper(own, "hooked", pre_stop_s=30.0),
+        "side": _sleeper(own, "hooked", "side", pre_stop_s=30.0, ends_after=("main",)),
         "plain": _sleeper(own, "plain"),
     }
     for each in specs.values():
         await own.started(each)
     async with _agent(own) as agent:
-        begun = time.time()  # noqa: TID251  # as the runtime's own deadline
+        begun = time.time_ns() / 1e9
         _terminate(own)
-        await agent.sees("hooked")
+        await agent.sees("hooked/main")
         await own.ended(specs["plain"].id)
-        stop = own.settings.state / "pods" / "hooked" / "containers" / "main" / "0" / "exit.json"
-        was_held = not stop.exists()
-        await own.containers.stop(specs["hooked"].id, grace_s=20.0)
+        said = await _called(own, specs["main"].id)
+        held = set(agent.held)
+        await own.containers.stop(specs["main"].id, grace_s=20.0)
+        await agent.sees("hooked/side")
+        await own.containers.stop(specs["side"].id, grace_s=20.0)
         assert await _ended(own) == 0
     ends = await _ends(own, specs)
 
     assert agent.ending.is_set()
-    assert agent.held.keys() == {"hooked"}
-    assert 29.0 < agent.held["hooked"] - begun < 31.0
-    assert was_held
+    assert held == {"hooked/main"}
+    assert 29.0 < agent.held["hooked/main"] - begun < 31.0
+    assert said.code == 0
     assert {EndedBy.SHUTDOWN} == {each.ended_by for each in ends.values()}
-    assert ends["plain"].finished_at_ns < ends["hooked"].finished_at_ns
+    ended = sorted(ends, key=lambda name: ends[name].finished_at_ns)
+    assert ended == ["plain", "main", "side"]
 
 
 async def test_a_hook_has_its_groups_time_at_most(own: RunningRuntime) -> None:
@@ -284,7 +306,7 @@ async def test_a_hook_has_its_groups_time_at_most(own: RunningRuntime) -> None:
     ends = await _ends(own, specs)
 
     took_s = {name: (each.finished_at_ns - begun_ns) / 1e9 for name, each in ends.items()}
-    assert agent.held.keys() == specs.keys()
+    assert agent.held.keys() == {f"{name}/main" for name in specs}
     assert 0.4 < took_s["short"] < 1.0 < took_s["hooked"] < 1.5 < took_s["critical"] < 4.0, took_s
 
 
@@ -295,10 +317,10 @@ async def test_an_agent_that_comes_late_hears_of_it(own: RunningRuntime) -> None
     await own.started(specs["hooked"])
     async with _agent(own) as first:
         _terminate(own)
-        await first.sees("hooked")
+        await first.sees("hooked/main")
     own.kill("supervisor")
     async with _agent(own) as second:
-        await second.sees("hooked")
+        await second.sees("hooked/main")
         async with asyncio.timeout(_WITHIN_S):
             await second.ending.wait()
         await own.containers.stop(specs["hooked"].id, grace_s=0.0)
@@ -316,7 +338,7 @@ async def test_an_agent_that_goes_is_not_waited_for(own: RunningRuntime) -> None
     await own.started(specs["hooked"])
     async with _agent(own) as agent:
         _terminate(own)
-        await agent.sees("hooked")
+        await agent.sees("hooked/main")
     gone = time.monotonic()
 
     assert await _ended(own) == 0
@@ -330,7 +352,7 @@ async def test_while_it_ends_nothing_is_started(own: RunningRuntime) -> None:
     await own.started(_sleeper(own, "hooked", pre_stop_s=30.0))
     async with _agent(own) as agent:
         _terminate(own)
-        await agent.sees("hooked")
+        await agent.sees("hooked/main")
         with pytest.raises(errors.Retryable, match="the runtime is ending"):
             await own.containers.start(own.spec("sleep", pod="new"))
         _terminate(own)

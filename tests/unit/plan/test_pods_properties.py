@@ -81,6 +81,19 @@ def test_a_deleting_pod_starts_nothing(policy: str, container: observed.Observed
     assert all(isinstance(each, actions.StopContainer | actions.ForgetPod) for each in made)
 
 
+@given(policy=POLICIES, container=CONTAINERS, deleting=st.booleans())
+def test_nothing_begins_while_the_runtime_ends(
+    policy: str, container: observed.ObservedContainer, deleting: bool
+) -> None:
+    """Whatever was observed, it pulls and starts nothing."""
+    wanted = _wanted(policy, deleting=deleting)
+    seen = observed.ObservedPod(NOW, {"main": container})
+
+    made = pods.plan(wanted, seen, now=NOW, ending=True)
+
+    assert all(isinstance(each, actions.StopContainer | actions.ForgetPod) for each in made)
+
+
 @given(policy=POLICIES, container=CONTAINERS)
 def test_acting_settles(policy: str, container: observed.ObservedContainer) -> None:
     """Plans that succeed end in a settled pod within five rounds."""
