@@ -203,7 +203,7 @@ class PodEngine:
         Where the runtime ends, too, hooks are called and ends are told before;
         that is over with the runtime, but for the last words' way.
         """
-        if await self.runtime.end():
+        if await self.runtime.wait_gone():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_WORDS_S):
                     while self.busy:

@@ -121,10 +121,10 @@ async def test_one_that_still_ends_says_so_again(bed: Bed) -> None:
 
 async def test_who_goes_waits_for_a_runtime_that_ends(bed: Bed) -> None:
     """Until it has gone, and not for one that was not there."""
-    never = await bed.presence.end()
+    never = await bed.presence.wait_gone()
     bed.presence.here()
     async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(bed.presence.end())
+        waiting = group.create_task(bed.presence.wait_gone())
         await clocks.settle()
         bed.presence.ends()
         await clocks.settle()
@@ -141,4 +141,4 @@ async def test_who_goes_does_not_wait_for_one_that_stays(
     monkeypatch.setattr(presence, "WORD_S", 0.01)
     bed.presence.here()
 
-    assert await bed.presence.end() is False
+    assert await bed.presence.wait_gone() is False

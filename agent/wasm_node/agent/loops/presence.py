@@ -74,7 +74,7 @@ class Presence:
         self._here.clear()
         self._away.set()
 
-    async def end(self) -> bool:
+    async def wait_gone(self) -> bool:
         """
         Wait for the end of a runtime that ends; say whether there was one.
 
