@@ -68,9 +68,9 @@ class Admitter:
         allocatable = self._allocatable()
         if allocatable is None:
             return None
-        rejected = admission.at_shutdown(ending=self._is_ending())
-        rejected = rejected or evictions.admit(pod, self._pressures())
-        return rejected or admission.admit(pod, self._taken_in(), allocatable, on)
+        rejected = evictions.admit(pod, self._pressures())
+        rejected = rejected or admission.admit(pod, self._taken_in(), allocatable, on)
+        return rejected or admission.at_shutdown(ending=self._is_ending())
 
     def _taken_in(self) -> Iterator[desired.DesiredPod]:
         for each in self._wanted:
