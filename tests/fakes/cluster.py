@@ -65,17 +65,22 @@ class FakeSink:
 
 
 class FakeEvents:
-    """Events in a list."""
+    """Events in lists: of pods, and of the node."""
 
     def __init__(self) -> None:
         self.emitted: list[tuple[ids.PodRef, actions.Event]] = []
+        self.noted: list[actions.Event] = []
 
     def emit(self, pod: ids.PodRef, event: actions.Event) -> None:
         """Keep the event."""
         self.emitted.append((pod, event))
 
+    def note(self, event: actions.Event) -> None:
+        """Keep an event of the node."""
+        self.noted.append(event)
+
     def reasons(self) -> list[str]:
-        """Return the reasons, in order."""
+        """Return the reasons of events of pods, in order."""
         return [event.reason for _, event in self.emitted]
 
 

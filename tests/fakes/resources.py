@@ -18,6 +18,9 @@ class FakeResources:
         volumes: by pod; a pod that is absent has none.
         running: pods whose volumes cannot be removed.
         released: pods, in order.
+        code: bytes of compiled code, by module.
+        needed: modules whose code stays, as theirs is here or they run.
+        prunes: how often code was pruned.
         away: every call fails as if the runtime were gone.
     """
 
@@ -28,6 +31,9 @@ class FakeResources:
         self.volumes: dict[ids.PodUid, messages.DiskUse] = {}
         self.running: set[ids.PodUid] = set()
         self.released: list[ids.PodUid] = []
+        self.code: dict[str, int] = {}
+        self.needed: set[str] = set()
+        self.prunes = 0
         self.away = False
 
     async def left(self) -> tuple[messages.Level, messages.Level]:
@@ -52,6 +58,14 @@ class FakeResources:
             raise errors.Retryable("a container of it still runs", reason="PodStillRunning")
         self.volumes.pop(pod, None)
         self.released.append(pod)
+
+    async def prune(self) -> int:
+        """Remove the code of modules that nobody needs."""
+        self._here()
+        self.prunes += 1
+        freed = sum(size for each, size in self.code.items() if each not in self.needed)
+        self.code = {each: self.code[each] for each in self.code if each in self.needed}
+        return freed
 
     def _here(self) -> None:
         if self.away:

@@ -155,7 +155,11 @@ async def _serve(
             ),
             node=own,
             eviction=evicting.Sources(
-                chosen.eviction, containers, lambda: figures.disk(chosen.state_dir)
+                chosen.eviction,
+                containers,
+                lambda: figures.disk(chosen.state_dir),
+                images.images,
+                chosen.collection,
             ),
         )
         pods = engine.PodEngine(outside, directory, place)
@@ -181,6 +185,14 @@ async def _serve(
                 lambda: {"": float(pods.runtime.is_here)},
             ),
         )
+        measured.counters(
+            (
+                "kubelet_image_garbage_collected",
+                "Images that were removed since no pod used them; for lack of space, or by age.",
+                "reason",
+                pods.collected,
+            ),
+        )
         readable = pod_logs.PodLogs(logs, news, look_up=pods.look_up, is_running=pods.is_running)
         server = kubelet.KubeletServer(
             known.kubelet,
@@ -197,6 +209,7 @@ async def _serve(
             await _identity(api, chosen, address, port),
             lambda: figures.read(chosen.state_dir, containers.room(), holder),
             lambda: pods.health,
+            happened,
             time,
         )
         pods.listen_to_health(beat.look_again)

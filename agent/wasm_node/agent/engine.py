@@ -16,6 +16,7 @@ from wasm_node.agent.logs import pods as pod_logs
 from wasm_node.agent.loops import (
     accepting,
     admitting,
+    collecting,
     denials,
     ending,
     evicting,
@@ -97,14 +98,20 @@ class PodEngine:
         self._place = place
         sources = outside.eviction
         self._rules = sources.rules if sources else thresholds.OFF
+        fetcher = fetching.Fetcher(
+            outside.puller, outside.containers, outside.events, outside.clock, outside.progress
+        )
+        self._collector: collecting.Collector | None = None
         self._evicting: evicting.Evicting | None = None
         if sources is not None:
+            self._collector = self._collecting(sources, fetcher)
             self._evicting = evicting.Evicting(
                 sources,
                 self._wanted,
                 self._seen,
                 self._kept,
                 outside.logs,
+                self._collector,
                 outside.events,
                 outside.clock,
             )
@@ -123,13 +130,7 @@ class PodEngine:
         )
         caller = hooking.Caller(outside.prober, outside.commands, self._endpoint, outside.clock)
         hands = reconcile.Hands(
-            fetching.Fetcher(
-                outside.puller,
-                outside.containers,
-                outside.events,
-                outside.clock,
-                outside.progress,
-            ),
+            fetcher,
             starting.Starter(
                 outside.source,
                 outside.puller,
@@ -175,6 +176,21 @@ class PodEngine:
         self._seen.listen(self._tell_ends)
         denials.Denials(self._wanted, self._seen, outside.events)
 
+    def _collecting(
+        self, sources: evicting.Sources, fetcher: fetching.Fetcher
+    ) -> collecting.Collector:
+        return collecting.Collector(
+            sources.collection,
+            sources.images,
+            sources.resources,
+            lambda: sources.disk()[0],
+            self._wanted,
+            self._seen,
+            lambda: fetcher.preparing,
+            self._outside.events,
+            self._outside.clock,
+        )
+
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -195,6 +211,8 @@ class PodEngine:
             group.create_task(self._accepting.run())
             if self._evicting is not None:
                 group.create_task(self._evicting.run())
+            if self._collector is not None:
+                group.create_task(self._collector.run())
 
     async def see_off(self) -> None:
         """
@@ -261,6 +279,10 @@ class PodEngine:
                     case _:
                         found["waiting"] += 1
         return found
+
+    def collected(self) -> Mapping[str, float]:
+        """Return how many images were removed as unused, by why."""
+        return self._collector.collected if self._collector else {}
 
     async def traffic(self) -> list[traffic.Told]:
         """Return what workers of containers that serve HTTP have counted."""

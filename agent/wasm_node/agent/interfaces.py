@@ -7,7 +7,7 @@ contract suite in tests/contract, which the fake and the real thing both pass.
 """
 
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -197,6 +197,38 @@ class Resources(Protocol):
             Retryable: something of it runs, or the runtime is away.
         """
 
+    async def prune(self) -> int:
+        """
+        Remove compiled code whose module is gone; return the bytes it took.
+
+        Not of what runs, starts or is being compiled.
+
+        Raises:
+            Retryable: the runtime is away.
+        """
+
+
+class Images(Protocol):
+    """The images that lie on this node."""
+
+    def names(self, texts: Collection[str]) -> frozenset[str]:
+        """Return references in full, those that are none left out."""
+
+    async def collect(
+        self, choose: Callable[[Sequence[image.Kept]], image.Choice], *, rest_before: float
+    ) -> image.Collected:
+        """
+        Have it chosen, once, of all images what goes, and remove that.
+
+        Not what a pull wanted since before the choice: whoever asks for what
+        goes is held up, and then finds it gone. Those that are chosen as used
+        are used now. What no image needs goes too, if it came before then
+        (unix seconds).
+
+        Raises:
+            Retryable: `ImageGCFailed`, something cannot be removed.
+        """
+
 
 class Programs(Protocol):
     """What commands mean in containers that run."""
@@ -303,6 +335,9 @@ class Events(Protocol):
 
     def emit(self, pod: ids.PodRef, event: actions.Event) -> None:
         """Queue one event; never waits, never fails."""
+
+    def note(self, event: actions.Event) -> None:
+        """Queue one event of the node itself; likewise."""
 
 
 class LogStore(Protocol):

@@ -128,6 +128,9 @@ class _Terminal:
             who = f"{pod.name}/{event.container}" if event.container else pod.name
             print(f"{who}: {event.message}", file=sys.stderr, flush=True)  # noqa: T201  # its job
 
+    def note(self, event: actions.Event) -> None:
+        """Print nothing: there is no node."""
+
     def serving(self, pod: ids.PodRef, port: int) -> None:
         """Say where a pod can be asked."""
         text = f"{pod.name}: serving on http://{_LOOPBACK}:{port}/ (Ctrl-C ends it)"

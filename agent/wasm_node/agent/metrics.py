@@ -26,6 +26,8 @@ _PULL_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 Gauge = tuple[str, str, str, Callable[[], Mapping[str, float]]]
 """Name, help, label name (empty: none), and values by label value."""
 
+_Family: TypeAlias = metrics_core.GaugeMetricFamily | metrics_core.CounterMetricFamily
+
 
 class Metrics:
     """All of a node's metrics; one per process."""
@@ -75,7 +77,11 @@ class Metrics:
 
     def gauges(self, *wanted: Gauge) -> None:
         """Show what these functions return whenever somebody asks."""
-        self._registry.register(_Gauges(wanted))
+        self._registry.register(_Values(wanted, metrics_core.GaugeMetricFamily))
+
+    def counters(self, *wanted: Gauge) -> None:
+        """Show them as what only grows; names without their `_total`."""
+        self._registry.register(_Values(wanted, metrics_core.CounterMetricFamily))
 
     def text(self, told: Sequence[traffic.Told] = ()) -> bytes:
         """
@@ -133,13 +139,14 @@ class _Measured:
         self._took.observe(time.monotonic() - began)
 
 
-class _Gauges(registry.Collector):
-    def __init__(self, wanted: Sequence[Gauge]) -> None:
+class _Values(registry.Collector):
+    def __init__(self, wanted: Sequence[Gauge], kind: Callable[..., _Family]) -> None:
         self._wanted = wanted
+        self._kind = kind
 
     def collect(self) -> Iterator[metrics_core.Metric]:
         for name, meaning, label, values in self._wanted:
-            family = metrics_core.GaugeMetricFamily(name, meaning, labels=[label] if label else [])
+            family = self._kind(name, meaning, labels=[label] if label else [])
             for key, value in values().items():
                 family.add_metric([key] if label else [], value)
             yield family

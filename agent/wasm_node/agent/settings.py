@@ -18,7 +18,7 @@ import msgspec
 import yaml
 
 from wasm_node.agent import errors
-from wasm_node.agent.model import durations, thresholds
+from wasm_node.agent.model import collection, durations, thresholds
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod finds its service account's token (Kubernetes' own constant)."""
@@ -149,6 +149,25 @@ class Settings(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
     """How long the node says that there is pressure after there last was, so
     that pods do not come and go."""
 
+    image_gc_high_threshold_percent: int = msgspec.field(
+        default=85, name="imageGCHighThresholdPercent"
+    )
+    """From so much of the disk in use on, unused images are removed, those
+    first that were not used for longest; 100 is off. Under disk pressure all
+    unused ones are, whatever this says."""
+
+    image_gc_low_threshold_percent: int = msgspec.field(
+        default=80, name="imageGCLowThresholdPercent"
+    )
+    """Until so much of the disk is in use."""
+
+    image_minimum_gc_age: str = msgspec.field(default="2m", name="imageMinimumGCAge")
+    """How long an image is here at least before it is removed for room."""
+
+    image_maximum_gc_age: str = msgspec.field(default="0s", name="imageMaximumGCAge")
+    """Unused for longer an image is removed however much room there is; 0s is
+    off."""
+
     labels: dict[str, str] = {}
     """Labels of the Node beside our own."""
 
@@ -167,6 +186,16 @@ class Settings(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
             ),
             most_pod_grace_s=self.eviction_max_pod_grace_period,
             transition_s=durations.parse(self.eviction_pressure_transition_period),
+        )
+
+    @property
+    def collection(self) -> collection.Rules:
+        """All that was set of removing images."""
+        return collection.Rules(
+            high_percent=self.image_gc_high_threshold_percent,
+            low_percent=self.image_gc_low_threshold_percent,
+            least_age_s=durations.parse(self.image_minimum_gc_age),
+            most_idle_s=durations.parse(self.image_maximum_gc_age),
         )
 
 
@@ -260,6 +289,12 @@ def _wrong(read: Settings) -> Iterator[str]:
     if is_set(read.kubelet.certificate_file) != is_set(read.kubelet.key_file):
         yield "kubelet.certificateFile and kubelet.keyFile: give both or none"
     yield from _wrong_eviction(read)
+    yield from collection.wrong(
+        read.image_gc_high_threshold_percent,
+        read.image_gc_low_threshold_percent,
+        read.image_minimum_gc_age,
+        read.image_maximum_gc_age,
+    )
     yield from _wrong_identity(read)
 
 

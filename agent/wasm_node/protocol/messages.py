@@ -140,7 +140,19 @@ class Release:
     pod_uid: str
 
 
-OfResources: TypeAlias = Usage | Shares | Disk | Release
+@dataclasses.dataclass(frozen=True)
+class Prune:
+    """
+    Remove compiled code whose module is no more; done means gone.
+
+    Not of what runs, starts or compiles. A module is no more when it does not
+    lie where it lay: so the agent says when to look, and need not name any.
+    """
+
+    verb: ClassVar[str] = "prune"
+
+
+OfResources: TypeAlias = Usage | Shares | Disk | Release | Prune
 """Of what pods share, and what each of them has of it."""
 
 Request: TypeAlias = Hello | Prepare | Start | Stop | List | Forget | Subscribe | Exec | OfResources
@@ -151,7 +163,7 @@ Result: TypeAlias = Mapping[str, Any]
 """
 What a reply holds: `facts`, `fact`, `room`, `kind` (of Prepare) or `exit` (of
 Exec); `memory` and `tasks` (of Usage, a Level each), `shares` (of Shares),
-`disk` (of Disk).
+`disk` (of Disk); `freed` (of Prune, bytes).
 """
 
 SERVERS = frozenset({"proxy", "service"})

@@ -43,6 +43,7 @@ class Attempt:
         stop: the note of its stop; None: nobody asked.
         exit: how it ended; None before.
         http: how it serves HTTP; None: it does not.
+        module: digest of what it runs; empty: its spec is gone.
         beside: pids of programs that run beside it.
         spared: kills by the kernel, in its group, of programs beside it.
         denied_beside: what programs beside it wanted of the network and may
@@ -56,6 +57,7 @@ class Attempt:
     stop: journal.StopNote | None = None
     exit: records.ExitRecord | None = None
     http: records.Http | None = None
+    module: str = ""
     beside: set[int] = dataclasses.field(default_factory=set)
     spared: int = 0
     denied_beside: tuple[records.Denial, ...] = ()
@@ -116,10 +118,16 @@ class Attempt:
             said = crilog.last(_end_of(Path(spec.log_path)))
         return dataclasses.replace(how, message=": ".join(filter(None, (how.message, said))))
 
-    def read_http(self) -> None:
-        """Take in from its spec how it serves HTTP."""
+    def read_spec(self) -> None:
+        """Take in what its spec says of it."""
         spec = self.spec()
-        self.http = spec.http if spec else None
+        if spec is not None:
+            self.takes(spec)
+
+    def takes(self, spec: records.ContainerSpec) -> None:
+        """Take in what it is to run, and how it serves HTTP."""
+        self.http = spec.http
+        self.module = spec.module_digest
 
     def spec(self) -> records.ContainerSpec | None:
         """Read its spec; None: it is not there any more."""
@@ -201,7 +209,7 @@ class Attempts:
                 found.exit = records.ExitRecord.from_json(ended)
                 found.phase = Phase.ENDED
             elif found.told.pid:
-                found.read_http()
+                found.read_spec()
                 self.runs(found)
             else:
                 if first:

@@ -1,6 +1,11 @@
 """
 Compiled modules: `compiled/ENGINE/KEY`, and `KEY.json` which says what it is.
 
+Code is kept for as long as the module that it was made of lies where it lay:
+so it goes with its image, those first that were not used for longest, and
+nobody has to tell us which. When to look, the agent says (`prune`), who knows
+when images go; what starts, runs or compiles now is left alone.
+
 Only this process writes there, by rename, the JSON last; a key holds all that
 the code depends on (module, engine, its version and settings, CPU), so that
 nothing in there is ever wrong, only unused. Compiling is a child of the fork
@@ -13,7 +18,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,6 +27,7 @@ from wasm_node.runtime import durable, eventloop, forklink
 
 _TRIES = 3
 _ANSWER_BYTES = 1 << 16
+_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Cache:
 
     def prepare(self, path: str, digest: str, done: Done) -> None:
         """Call `done` with the compiled module, or with why there is none."""
-        kept = self._kept(digest) if digest not in self._jobs else None
+        kept = self._kept(digest, path) if digest not in self._jobs else None
         if kept is not None:
             done(kept)
         elif digest in self._jobs:
@@ -77,7 +83,8 @@ class Cache:
         """Begin what can begin: a slot is free, or the fork server is there."""
         while self._link.about is not None and self._queue and self._slots:
             job = self._queue.popleft()
-            kept = self._kept(job.digest)  # it may have waited for the fork server's hello
+            # It may have waited for the fork server's hello.
+            kept = self._kept(job.digest, job.path)
             if kept is not None:
                 self._finish(job, kept)
                 continue
@@ -87,18 +94,47 @@ class Cache:
                 text = f"cannot compile {job.path}: {error}"
                 self._finish(job, _away(text))
 
-    def _kept(self, digest: str) -> Answer | None:
+    def prune(self, in_use: Callable[[], Collection[str]], done: Callable[[int], None]) -> None:
+        """
+        Remove code whose module is gone, and that of other engines.
+
+        `done` gets the bytes that came back. `in_use` is asked once it is known
+        what could go, for digests of modules whose code has to stay.
+        """
+        if self._link.about is None:
+            done(0)
+            return
+        about = self._link.about
+
+        def unneeded() -> list[Path]:
+            return [each for each in self._root.glob("*/*") if _of(each, about) is not None]
+
+        def remove(found: Sequence[Path]) -> None:
+            # NB: what was found is looked at again: things have gone on since.
+            begun = {each.beside for each in self._jobs.values()}
+            staying: set[str | None] = {None, *in_use(), *self._jobs}
+            going = (each for each in found if _of(each, about) not in staying)
+            done(sum(_remove(each) for each in going if each not in begun))
+
+        self._loop.apart(unneeded, remove)
+
+    def _kept(self, digest: str, module: str) -> Answer | None:
         if self._link.about is None:
             return None
         path = self._path(digest)
         raw = durable.read(path.with_suffix(".json"))
-        return self._answer(path, json.loads(raw)) if raw is not None else None
+        if raw is None:
+            return None
+        found = json.loads(raw)
+        before = found.get("path", "")
+        if before != module and not os.path.exists(before):  # noqa: PTH110  # a str
+            _note(path, {**found, "digest": digest, "path": module})  # it lies in another image
+        return self._answer(path, found)
 
     def _path(self, digest: str) -> Path:
         about = self._link.about
         assert about is not None  # noqa: S101  # callers have looked
-        key = hashlib.sha256(f"{digest} {about.key}".encode()).hexdigest()[:40]
-        return self._root / about.engine / key
+        return self._root / about.engine / _key(digest, about)
 
     def _answer(self, path: Path, found: dict[str, Any]) -> Answer:
         if not found["missing"]:
@@ -164,13 +200,51 @@ class Cache:
         path = self._path(job.digest)
         job.beside.chmod(0o444)
         job.beside.rename(path)
-        durable.write(path.with_suffix(".json"), json.dumps(found).encode())
+        _note(path, {**found, "digest": job.digest, "path": job.path})
         return self._answer(path, found)
 
     def _finish(self, job: _Job, answer: Answer) -> None:
         del self._jobs[job.digest]
         for done in job.waiting:
             done(answer)
+
+
+def _key(digest: str, about: forklink.About) -> str:
+    return hashlib.sha256(f"{digest} {about.key}".encode()).hexdigest()[:40]
+
+
+def _note(path: Path, found: dict[str, Any]) -> None:
+    durable.write(path.with_suffix(".json"), json.dumps(found).encode())
+
+
+def _of(path: Path, about: forklink.About) -> str | None:
+    """
+    Return the module whose code this file is, where that module is gone.
+
+    None: the file is needed. Empty: it is code of another engine, or something
+    that was left half done.
+    """
+    if path.suffix == ".json" and not path.name.startswith("."):
+        return None
+    try:
+        found = json.loads(path.with_suffix(".json").read_bytes())
+        digest, module = str(found["digest"]), str(found["path"])
+    except (OSError, ValueError, KeyError):
+        return ""
+    if path.parent.name != about.engine or path.name != _key(digest, about):
+        return ""
+    return None if os.path.exists(module) else digest  # noqa: PTH110  # a str
+
+
+def _remove(path: Path) -> int:
+    """Remove a file, what says what it is first; return its bytes."""
+    path.with_suffix(".json").unlink(missing_ok=True)
+    try:
+        found = path.stat()
+        path.unlink()
+    except OSError:  # it has gone
+        return 0
+    return found.st_blocks * _BLOCK_BYTES
 
 
 def _away(text: str) -> messages.Refusal:

@@ -16,7 +16,7 @@ import shutil
 import signal
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -154,6 +154,10 @@ class Execs:
             own.module_path, own.module_digest, lambda got: self._prepared(run, got)
         )
         return lambda: self._kill(run)
+
+    def modules(self) -> Iterator[str]:
+        """Iterate over the digests of what they run."""
+        return (run.spec.module_digest for runs in self._runs.values() for run in runs)
 
     def end(self, each: records.AttemptId, then: eventloop.Callback) -> None:
         """Kill all that runs beside an attempt; call back when it is gone."""

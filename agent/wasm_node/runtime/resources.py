@@ -6,6 +6,7 @@ long as it takes, beside the loop.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import assert_never
 
 from wasm_node.protocol import messages, settings
@@ -23,12 +24,14 @@ class Resources:
         around: bounds.Bounds,
         known: attempts.Attempts,
         disks: volumes.Volumes,
+        prune: Callable[[Callable[[int], None]], None],
     ) -> None:
         self._loop = loop
         self._wanted = wanted
         self._around = around
         self._known = known
         self._disks = disks
+        self._prune = prune
         self._shares = shares.Shares(known)
 
     def answer(self, client: server.Connection, seq: int, request: messages.OfResources) -> None:
@@ -50,6 +53,8 @@ class Resources:
                 self._loop.apart(lambda: self._disks.measure(uid), tell)
             case messages.Release(uid):
                 self._release(client, seq, uid)
+            case messages.Prune():
+                self._prune(lambda freed: client.send(messages.done(seq, {"freed": freed})))
             case never:
                 assert_never(never)
 

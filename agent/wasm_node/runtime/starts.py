@@ -89,7 +89,7 @@ class Starts:
                 done(spec)
                 return
             attempt = self._known.new(each)
-            attempt.http = spec.http
+            attempt.takes(spec)
             job = self._jobs[each] = _Job(attempt, spec, [done])
             self._compiled.prepare(
                 spec.module_path, spec.module_digest, lambda got: self._prepared(job, got)

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import assert_never
 
 from wasm_node.protocol import journal, messages, records, settings
@@ -76,7 +77,7 @@ class _Supervisor:
         self._listeners = listeners.Listeners(wanted, handles.kept)
         self._volumes = volumes.Volumes(wanted.state)
         self._resources = resources.Resources(
-            self._loop, wanted, self._bounds, self._known, self._volumes
+            self._loop, wanted, self._bounds, self._known, self._volumes, self._prune
         )
         self._starts = starts.Starts(
             self._loop,
@@ -256,12 +257,25 @@ class _Supervisor:
                 client.send(messages.done(seq))
             case messages.Forget():
                 client.send(self._forget(seq, request.pod_uid))
-            case messages.Usage() | messages.Shares() | messages.Disk() | messages.Release():
+            case (
+                messages.Usage()
+                | messages.Shares()
+                | messages.Disk()
+                | messages.Release()
+                | messages.Prune()
+            ):
                 self._resources.answer(client, seq, request)
             case messages.Exec():
                 self._execute(client, seq, request)
             case never:
                 assert_never(never)
+
+    def _prune(self, done: Callable[[int], None]) -> None:
+        def in_use() -> set[str]:
+            modules = {each.module for each in self._known.unfinished()}
+            return modules.union(self._execs.modules())
+
+        self._cache.prune(in_use, done)
 
     def _greet(self, client: server.Connection, seq: int, version: int) -> None:
         if self._link.about is None:

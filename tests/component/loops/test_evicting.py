@@ -17,6 +17,7 @@ import pytest
 from tests.component.runtime import running
 from tests.fakes import cluster
 from tests.fakes.commands import FakeCommands
+from tests.fakes.images import FakeImages
 from tests.fakes.prober import FakeProber
 from tests.fakes.puller import FakePuller
 from tests.fakes.workers import FakeWorkers
@@ -121,7 +122,7 @@ class Bed:
             progress=lambda *_: None,
             ended=lambda *_: None,
             node=cluster.FakeNode.standing(),
-            eviction=evicting.Sources(rules, containers, self._disk),
+            eviction=evicting.Sources(rules, containers, self._disk, FakeImages()),
         )
         place = engine.Place("wasm-a", "10.0.0.1")
         made = engine.PodEngine(outside, self.directory, place)

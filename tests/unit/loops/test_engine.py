@@ -14,6 +14,7 @@ from tests.fakes import cluster
 from tests.fakes.clock import settle
 from tests.fakes.commands import FakeCommands
 from tests.fakes.containers import FakeContainers
+from tests.fakes.images import FakeImages
 from tests.fakes.log_store import FakeLogStore
 from tests.fakes.prober import FakeProber
 from tests.fakes.puller import FakePuller
@@ -92,7 +93,9 @@ class Bed:
             progress=lambda *_: None,
             ended=lambda _, which: self.ended.append(which),
             node=self.node,
-            eviction=evicting.Sources(rules, self.resources, lambda: (enough, enough)),
+            eviction=evicting.Sources(
+                rules, self.resources, lambda: (enough, enough), FakeImages()
+            ),
         )
         made = engine.PodEngine(outside, self.directory, PLACE)
         async with asyncio.TaskGroup() as group:

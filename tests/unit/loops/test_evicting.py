@@ -10,10 +10,19 @@ import pytest
 
 from tests.fakes import clock as clocks
 from tests.fakes import cluster
+from tests.fakes.images import FakeImages
 from tests.fakes.log_store import FakeLogStore
 from tests.fakes.resources import FakeResources
-from wasm_node.agent.loops import evicting
-from wasm_node.agent.model import desired, ids, observed, parsing, thresholds
+from wasm_node.agent.loops import collecting, evicting
+from wasm_node.agent.model import (
+    collection,
+    desired,
+    ids,
+    image,
+    observed,
+    parsing,
+    thresholds,
+)
 from wasm_node.agent.stores import checkpoint, pods
 from wasm_node.protocol import messages, records
 
@@ -43,9 +52,30 @@ class Bed:
         self.clock = clocks.FakeClock()
         self.disk: Callable[[], int] = lambda: 50
         self.told = 0
-        sources = evicting.Sources(RULES, self.resources, self._disk)
+        self.images = FakeImages()
+        self.collector = collecting.Collector(
+            collection.Rules(),
+            self.images,
+            self.resources,
+            lambda: self._disk()[0],
+            self.wanted,
+            self.seen,
+            lambda: (),
+            self.events,
+            self.clock,
+        )
+        for store in (self.wanted, self.seen):
+            store.listed.set()
+        sources = evicting.Sources(RULES, self.resources, self._disk, self.images)
         self.evicting = evicting.Evicting(
-            sources, self.wanted, self.seen, self.kept, self.logs, self.events, self.clock
+            sources,
+            self.wanted,
+            self.seen,
+            self.kept,
+            self.logs,
+            self.collector,
+            self.events,
+            self.clock,
         )
         self.evicting.listen(self._tell)
 
@@ -202,6 +232,94 @@ async def test_the_dead_make_room_first(bed: Bed) -> None:
     assert [dead.ref] == bed.logs.removed
     assert (enough, bed.evicted()) == ([], ["alive"])
     assert alive not in bed.resources.released
+
+
+def _unused(name: str = "sha256:unused", size: int = 9) -> image.Kept:
+    root = ids.Digest(name)
+    return image.Kept(root, frozenset({"r/unused:1"}), {root: size}, 0.0, 0.0)
+
+
+async def test_unused_images_make_room_first(bed: Bed) -> None:
+    """With that enough, nobody goes; a pod's own image stays."""
+    bed.run("alive")
+    unused = _unused()
+    used = image.Kept(ids.Digest("sha256:x"), frozenset({"docker.io/library/x:latest"}), {}, 0, 0)
+    bed.images.kept = {each.root: each for each in (unused, used)}
+    bed.disk = lambda: 5 if unused.root in bed.images.kept else 50
+    await bed.evicting.look()
+
+    assert list(bed.images.kept) == [used.root]
+    assert bed.evicted() == []
+    assert bed.events.reasons() == []
+    assert [each.reason for each in bed.events.noted] == ["EvictionThresholdMet"]
+    assert bed.events.noted[0].message == "Attempting to reclaim ephemeral-storage"
+    assert bed.events.noted[0].warning
+
+
+async def test_compiled_code_makes_room_first(bed: Bed) -> None:
+    """Though no image can go: of modules that are gone, it is freed."""
+    bed.run("alive")
+    bed.resources.code = {"sha256:gone": 9}
+    bed.disk = lambda: 5 if bed.resources.code else 50
+    await bed.evicting.look()
+
+    assert bed.evicted() == []
+
+
+async def test_logs_of_earlier_attempts_make_room_first(bed: Bed) -> None:
+    """Of what has been followed by another attempt; the last one's stay."""
+    uid = bed.run("alive")
+    running = observed.Running(records.AttemptId(uid, "main", 3), 7, 1.0)
+    bed.seen.change(uid, "main", lambda x: dataclasses.replace(x, current=running))
+    bed.disk = lambda: 50 if bed.logs.oldest else 5
+    await bed.evicting.look()
+
+    assert list(bed.logs.oldest.values()) == [3]
+    assert bed.evicted() == []
+
+
+async def test_a_soft_threshold_of_the_disk_has_room_made_too(bed: Bed) -> None:
+    """And a threshold that is still met after that costs a pod."""
+    bed.run("alive")
+    bed.images.kept = {(unused := _unused()).root: unused}
+    bed.disk = lambda: 5
+    await bed.evicting.look()
+
+    assert bed.images.kept == {}
+    assert bed.evicted() == ["alive"]
+
+
+async def test_images_are_no_help_against_a_shortage_of_memory(bed: Bed) -> None:
+    """What lies on the disk stays; the attempt is told all the same."""
+    bed.resources.memory = LOW
+    bed.run("alive", 9)
+    bed.images.kept = {(unused := _unused()).root: unused}
+    await bed.evicting.look()
+
+    assert bed.images.looks == 0
+    assert [each.message for each in bed.events.noted] == ["Attempting to reclaim memory"]
+    assert bed.evicted() == ["alive"]
+
+
+async def test_images_that_cannot_be_removed_keep_no_pod(bed: Bed) -> None:
+    """A read-only disk must not stop evictions."""
+    bed.run("alive")
+    bed.images.cannot = "the file system is read-only"
+    bed.disk = lambda: 5
+    await bed.evicting.look()
+
+    assert bed.evicted() == ["alive"]
+
+
+async def test_attempts_are_told_as_often_as_by_a_kubelet(bed: Bed) -> None:
+    """Every ten seconds while there is pressure, however often it is looked."""
+    bed.disk = lambda: 5
+    for seconds in (0, 1, 8, 0.5, 0.5, 5):
+        bed.clock.advance(seconds)
+        await bed.evicting.look()
+
+    assert len(bed.events.noted) == 2
+    assert bed.images.looks == 2  # there was nothing: likewise
 
 
 async def test_a_pod_whose_disk_nobody_can_tell_goes_first(bed: Bed) -> None:

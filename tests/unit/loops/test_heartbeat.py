@@ -25,9 +25,10 @@ class Bed:
         self.clock = clocks.FakeClock()
         self.health: node.Health | None = node.Health("")
         self.asked = 0
+        self.events = cluster.FakeEvents()
         self.host = HOST
         self.beat = heartbeat.Heartbeat(
-            self.node, IDENTITY, lambda: self.host, self._say, self.clock
+            self.node, IDENTITY, lambda: self.host, self._say, self.events, self.clock
         )
 
     def runs(self, *worlds: str) -> None:
@@ -198,6 +199,47 @@ async def test_a_change_during_a_write_is_not_missed() -> None:
         reporting.cancel()
 
     assert ["True", "False"] == [_ready(each) for each in bed.node.statuses]
+
+
+async def test_a_new_node_tells_what_it_has_and_that_it_starts() -> None:
+    """As a kubelet: conditions of the new Node but Ready, then Starting."""
+    bed = Bed()
+    await bed.beat.register()
+
+    assert _noted(bed) == [
+        "NodeHasSufficientMemory",
+        "NodeHasNoDiskPressure",
+        "NodeHasSufficientPID",
+        "Starting",
+    ]
+    assert bed.events.noted[0].message == "Node wasm-a status is now: NodeHasSufficientMemory"
+    assert not any(each.warning for each in bed.events.noted)
+
+
+async def test_a_condition_that_changes_is_told_once() -> None:
+    """When it has been written, and not with every report (recordEventFunc)."""
+    bed = Bed()
+    await bed.beat.register()
+    bed.events.noted.clear()
+    async with asyncio.TaskGroup() as group:
+        reporting = group.create_task(bed.beat.report())
+        for health in (
+            node.Health("", frozenset({"DiskPressure"})),
+            node.Health("", frozenset({"DiskPressure"})),
+            node.Health("the runtime is away", frozenset()),
+        ):
+            asked = bed.asked
+            bed.health = health
+            bed.beat.look_again()
+            await _until(lambda asked=asked: bed.asked > asked)  # type: ignore[misc]
+        await _until(lambda: "NodeNotReady" in _noted(bed))
+        reporting.cancel()
+
+    assert _noted(bed) == ["NodeHasDiskPressure", "NodeHasNoDiskPressure", "NodeNotReady"]
+
+
+def _noted(bed: Bed) -> list[str]:
+    return [each.reason for each in bed.events.noted]
 
 
 def _ready(status: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import hosts
-from wasm_node.agent.model import host, thresholds
+from wasm_node.agent.model import actions, host, thresholds
 from wasm_node.agent.plan import node
 
 NOW = 1_800_000_000.0
@@ -140,3 +140,25 @@ def test_a_runtime_not_heard_of_leaves_capacity_as_it_is() -> None:
     made = node.status(IDENTITY, dataclasses.replace(HOST, room=None), WELL, {}, NOW)
 
     assert {"capacity", "allocatable"}.isdisjoint(made)
+
+
+@pytest.mark.parametrize(
+    ("condition", "fine", "bad"),
+    [
+        ("MemoryPressure", "NodeHasSufficientMemory", "NodeHasInsufficientMemory"),
+        ("DiskPressure", "NodeHasNoDiskPressure", "NodeHasDiskPressure"),
+        ("PIDPressure", "NodeHasSufficientPID", "NodeHasInsufficientPID"),
+        ("Ready", "NodeNotReady", "NodeReady"),
+    ],
+)
+def test_a_change_of_a_condition_is_an_event(condition: str, fine: str, bad: str) -> None:
+    """With the reasons and words of setters.go and recordNodeStatusEvent."""
+    for status, reason in (("False", fine), ("True", bad)):
+        made = {"conditions": [{"type": condition, "status": status}]}
+        other = {condition: {"status": "Unknown"}}
+        same = {condition: {"status": status}}
+        expected = actions.Event(reason, f"Node n status is now: {reason}")
+
+        assert node.events("n", other, made) == [expected]
+        assert node.events("n", same, made) == []
+        assert node.events("n", {}, made) == ([] if condition == "Ready" else [expected])

@@ -110,6 +110,12 @@ class RuntimeContainers:
         """Remove the volumes of a pod of which nothing runs."""
         await self._ask(messages.Release(pod), within_s=_ANSWER_S)
 
+    async def prune(self) -> int:
+        """Remove compiled code whose module is gone."""
+        self._prepared.clear()
+        result = await self._ask(messages.Prune(), within_s=_ANSWER_S)
+        return int(result["freed"])
+
     def room(self) -> messages.Room | None:
         """Return what the runtime said when facts were last asked for."""
         return self._room

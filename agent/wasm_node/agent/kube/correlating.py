@@ -30,7 +30,10 @@ _COMBINED = "(combined from similar events): "
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-_Said: TypeAlias = tuple[ids.PodRef, actions.Event]
+About: TypeAlias = ids.PodRef | ids.NodeRef
+"""What an event is about."""
+
+_Said: TypeAlias = tuple[About, actions.Event]
 
 
 @dataclasses.dataclass
@@ -84,28 +87,28 @@ class _Recent(Generic[Key, Value]):
 
 
 class Correlator:
-    """Remembers what was said of which pod."""
+    """Remembers what was said of which pod or node."""
 
     def __init__(self) -> None:
         self._similar: _Recent[tuple[object, ...], _Similar] = _Recent()
         self._series: _Recent[_Said, Series] = _Recent()
-        self._buckets: _Recent[tuple[ids.PodRef, bool], _Bucket] = _Recent()
+        self._buckets: _Recent[tuple[About, bool], _Bucket] = _Recent()
 
     def take(
-        self, pod: ids.PodRef, event: actions.Event, *, now: float
+        self, about: About, event: actions.Event, *, now: float
     ) -> tuple[actions.Event, Series] | None:
         """Return what to tell, and of which series; None: tell nothing."""
-        told, key = self._combined(pod, event, now)
-        series = self._series.of((pod, key), lambda: Series(now))
+        told, key = self._combined(about, event, now)
+        series = self._series.of((about, key), lambda: Series(now))
         series.count += 1
-        bucket = self._buckets.of((pod, event.warning), lambda: _Bucket(_BURST, now))
+        bucket = self._buckets.of((about, event.warning), lambda: _Bucket(_BURST, now))
         return (told, series) if bucket.take(now) else None
 
     def _combined(
-        self, pod: ids.PodRef, event: actions.Event, now: float
+        self, about: About, event: actions.Event, now: float
     ) -> tuple[actions.Event, actions.Event]:
         """Return the event as it is told, and that by which it is known."""
-        similar = self._similar.of((pod, event.warning, event.reason), lambda: _Similar(now))
+        similar = self._similar.of((about, event.warning, event.reason), lambda: _Similar(now))
         if now - similar.last > _SIMILAR_WITHIN_S:
             similar.messages.clear()
         similar.last = now

@@ -1,5 +1,5 @@
 """
-Events of pods, on a queue that never holds up anything else.
+Events of pods and of the node, on a queue that never holds up anything else.
 
 Lossy by design: a full queue drops the oldest, and one that cannot be written
 is dropped. `correlating` says which are told at all, and which only count up.
@@ -49,15 +49,23 @@ class ApiEvents:
         self._field = field
         self._node_name = node_name
         self._clock = clock
-        self._queue: collections.deque[tuple[float, ids.PodRef, actions.Event]] = collections.deque(
-            maxlen=_QUEUE
+        self._node = ids.NodeRef(node_name)
+        self._queue: collections.deque[tuple[float, correlating.About, actions.Event]] = (
+            collections.deque(maxlen=_QUEUE)
         )
         self._waiting = asyncio.Event()
         self._correlator = correlating.Correlator()
 
     def emit(self, pod: ids.PodRef, event: actions.Event) -> None:
         """Queue one event; never waits, never fails."""
-        self._queue.append((self._clock.now(), pod, event))
+        self._put(pod, event)
+
+    def note(self, event: actions.Event) -> None:
+        """Queue one event of the node itself; likewise."""
+        self._put(self._node, event)
+
+    def _put(self, about: correlating.About, event: actions.Event) -> None:
+        self._queue.append((self._clock.now(), about, event))
         self._waiting.set()
 
     async def run(self) -> None:
@@ -65,23 +73,23 @@ class ApiEvents:
         while True:
             await self._waiting.wait()
             while self._queue:
-                at, pod, event = self._queue.popleft()
-                telling = self._correlator.take(pod, event, now=at)
+                at, about, event = self._queue.popleft()
+                telling = self._correlator.take(about, event, now=at)
                 if telling is None:
                     continue
                 while self._busy() and self._clock.now() - at < _PATIENCE_S:
                     await self._clock.sleep(_CALM_S)
                 try:
-                    await self._write(pod, *telling, at)
+                    await self._write(about, *telling, at)
                 except errors.NodeError as error:
                     log.debug("Dropped an event: %s", error)
                 await self._clock.sleep(_PAUSE_S)
             self._waiting.clear()
 
     async def _write(
-        self, pod: ids.PodRef, event: actions.Event, series: correlating.Series, at: float
+        self, about: correlating.About, event: actions.Event, series: correlating.Series, at: float
     ) -> None:
-        path = f"/api/v1/namespaces/{pod.namespace}/events"
+        path = f"/api/v1/namespaces/{_namespace(about)}/events"
         if series.name:
             body = {
                 "count": series.count,
@@ -96,30 +104,24 @@ class ApiEvents:
                 series.name = ""
             else:
                 return
-        digest = hashlib.sha256(f"{pod}{event}{at}".encode()).hexdigest()[:16]
-        name = f"{pod.name[:230]}.{digest}"
-        await self._api.call("POST", path, body=self._object(pod, event, series, name, at))
+        digest = hashlib.sha256(f"{about}{event}{at}".encode()).hexdigest()[:16]
+        name = f"{about.name[:230]}.{digest}"
+        await self._api.call("POST", path, body=self._object(about, event, series, name, at))
         series.name = name
 
     def _object(
         self,
-        pod: ids.PodRef,
+        about: correlating.About,
         event: actions.Event,
         series: correlating.Series,
         name: str,
         at: float,
     ) -> dict[str, Any]:
-        involved = {
-            "kind": "Pod", "apiVersion": "v1",
-            "namespace": pod.namespace, "name": pod.name, "uid": pod.uid,
-        }  # fmt: skip
-        if event.container:
-            involved["fieldPath"] = f"spec.{self._field(pod, event.container)}{{{event.container}}}"
         return {
             "kind": "Event",
             "apiVersion": "v1",
-            "metadata": {"name": name, "namespace": pod.namespace},
-            "involvedObject": involved,
+            "metadata": {"name": name, "namespace": _namespace(about)},
+            "involvedObject": self._involved(about, event.container),
             "type": "Warning" if event.warning else "Normal",
             "reason": event.reason,
             "message": event.message[:_MESSAGE_BYTES],
@@ -130,3 +132,20 @@ class ApiEvents:
             "lastTimestamp": times.rfc3339(at),
             "count": series.count,
         }
+
+    def _involved(self, about: correlating.About, container: str) -> dict[str, str]:
+        if isinstance(about, ids.NodeRef):
+            # As a kubelet: the name for uid. `kubectl describe` looks for it.
+            return {"kind": "Node", "apiVersion": "v1", "name": about.name, "uid": about.name}
+        involved = {
+            "kind": "Pod", "apiVersion": "v1",
+            "namespace": about.namespace, "name": about.name, "uid": about.uid,
+        }  # fmt: skip
+        if container:
+            involved["fieldPath"] = f"spec.{self._field(about, container)}{{{container}}}"
+        return involved
+
+
+def _namespace(about: correlating.About) -> str:
+    """Return where its events are; a node has no namespace of its own."""
+    return about.namespace if isinstance(about, ids.PodRef) else "default"

@@ -3,9 +3,11 @@ Eviction: looks at what is left, tells the node's conditions, ends pods.
 
 All decisions are `plan.evictions`. One pod goes at a time, and the next look
 that may cost another comes when it has ended, or half a minute later. Before a
-pod goes for the disk, what the dead have left there is removed: volumes and
-logs of pods that are over. That a pod was evicted is on disk before it is told
-to end: an agent that is killed in between must not start it again.
+pod goes for the disk, what nobody needs is removed from there: volumes and logs
+of pods that are over, logs of attempts that others have followed, images and
+compiled code that no pod uses (reclaimNodeLevelResources). That a pod was
+evicted is on disk before it is told to end: an agent that is killed in between
+must not start it again.
 
 It looks ten times as often as a kubelet, since guests share their memory with
 what runs them, and the kernel's own way out of a shortage asks nobody.
@@ -17,7 +19,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from wasm_node.agent import errors, interfaces
+from wasm_node.agent.loops import collecting
 from wasm_node.agent.model import actions, desired, ids, observed, thresholds
+from wasm_node.agent.model import collection as collection_model
 from wasm_node.agent.plan import evictions as planning
 from wasm_node.agent.stores import checkpoint, pods
 from wasm_node.protocol import messages
@@ -27,17 +31,30 @@ log = logging.getLogger(__name__)
 _LOOK_S = 1.0
 _CLEANUP_S = 30.0
 """podCleanupTimeout."""
+_TELL_S = 10.0
+"""evictionMonitoringPeriod."""
 _PARALLEL = 4
 _ON_DISK = (thresholds.Signal.DISK, thresholds.Signal.INODES)
 
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
-    """Where the figures come from; `disk` blocks: bytes, then inodes."""
+    """
+    Where the figures come from, and what may go before a pod does.
+
+    Attributes:
+        rules: when there is pressure.
+        resources: of the runtime.
+        disk: bytes, then inodes; blocks.
+        images: what lies on it.
+        collection: when images go.
+    """
 
     rules: thresholds.Rules
     resources: interfaces.Resources
     disk: Callable[[], tuple[messages.Level, messages.Level]]
+    images: interfaces.Images
+    collection: collection_model.Rules = dataclasses.field(default_factory=collection_model.Rules)
 
 
 class Evicting:
@@ -50,9 +67,11 @@ class Evicting:
         seen: pods.ObservedStore,
         kept: checkpoint.Checkpoints,
         logs: interfaces.LogStore,
+        collector: collecting.Collector,
         events: interfaces.Events,
         clock: interfaces.Clock,
     ) -> None:
+        self._collector = collector
         self._rules = sources.rules
         self._resources = sources.resources
         self._disk = sources.disk
@@ -67,6 +86,7 @@ class Evicting:
         self._going_until = 0.0
         self._cleared: set[ids.PodUid] = set()
         self._said = ""
+        self._attempted = ("", 0.0)
         self._listeners: list[Callable[[], None]] = []
         self.conditions: frozenset[str] | None = None
         """The node's conditions that are true; None: nobody has looked yet."""
@@ -139,7 +159,9 @@ class Evicting:
 
     async def _relieve(self, threshold: thresholds.Threshold, levels: planning.Levels) -> None:
         signal = threshold.signal
-        if signal in _ON_DISK and await self._clear():
+        self._attempt(signal.resource)
+        if signal in _ON_DISK:
+            await self._reclaim()
             levels = await self._levels()
             if not planning.is_met(threshold, levels, reclaimed=True):
                 self._say(f"enough {signal.resource} without evicting a pod")
@@ -155,12 +177,40 @@ class Evicting:
         pairs = ((wanted, self._seen.get(wanted.ref.uid)) for wanted in self._wanted)
         return [(wanted, seen) for wanted, seen in pairs if seen and not seen.forgotten]
 
-    async def _clear(self) -> bool:
-        """Remove what dead pods left on the disk; say whether there was any."""
+    def _attempt(self, resource: str) -> None:
+        """Tell what is attempted, as often as a kubelet would."""
+        now = self._clock.monotonic()
+        before, at = self._attempted
+        if resource != before or now - at >= _TELL_S:
+            self._attempted = resource, now
+            said = f"Attempting to reclaim {resource}"
+            self._events.note(actions.Event("EvictionThresholdMet", said, warning=True))
+
+    async def _reclaim(self) -> None:
+        """Remove from the disk what no pod needs."""
         known = self._known()
+        await self._clear(known)
+        await asyncio.to_thread(self._prune_logs, known)
+        try:
+            await self._collector.clear()
+        except errors.NodeError as error:
+            log.warning("Eviction: %s", error)
+
+    def _prune_logs(
+        self, known: Sequence[tuple[desired.DesiredPod, observed.ObservedPod]]
+    ) -> None:
+        """Remove logs of attempts that another has followed (evictContainers)."""
+        for wanted, seen in known:
+            for name, each in seen.containers.items():
+                if each.current is not None and each.current.id.attempt:
+                    self._logs.prune(wanted.ref, name, each.current.id.attempt)
+
+    async def _clear(
+        self, known: Sequence[tuple[desired.DesiredPod, observed.ObservedPod]]
+    ) -> None:
+        """Remove volumes and logs of pods that are over."""
         over = [wanted.ref for wanted, seen in known if planning.is_over(wanted, seen)]
         self._cleared &= {each.uid for each in over}
-        anything = False
         for pod in over:
             if pod.uid in self._cleared:
                 continue
@@ -171,9 +221,7 @@ class Evicting:
                 continue
             await asyncio.to_thread(self._logs.remove, pod)
             self._cleared.add(pod.uid)
-            anything = True
             log.info("Pod %s is over: removed its volumes and logs, the disk is full", pod)
-        return anything
 
     async def _weighed(
         self, signal: thresholds.Signal, found: Sequence[desired.DesiredPod]

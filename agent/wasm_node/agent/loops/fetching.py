@@ -7,7 +7,7 @@ word for `state.waiting`; when to try again, the reconciler says.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from wasm_node.agent import errors, interfaces
@@ -35,6 +35,12 @@ class Fetcher:
         self._events = events
         self._clock = clock
         self._progress = progress
+        self._preparing: list[str] = []
+
+    @property
+    def preparing(self) -> Sequence[str]:
+        """Ids of images that are in hand, and noted with no pod yet."""
+        return tuple(self._preparing)
 
     async def fetch(self, pod: ids.PodRef, wanted: desired.DesiredContainer) -> observed.ImageHere:
         """
@@ -44,8 +50,13 @@ class Fetcher:
             NodeError: with the reason for `state.waiting`.
         """
         found = await self._image(pod, wanted)
-        program = self._puller.program(found, wanted.command, wanted.args)
-        serves = await self._compile(pod, wanted, program)
+        self._preparing.append(found.image_id)
+        try:
+            program = self._puller.program(found, wanted.command, wanted.args)
+            serves = await self._compile(pod, wanted, program)
+        finally:
+            self._preparing.remove(found.image_id)
+        # NB: whoever awaits this notes it before anything else can happen.
         return observed.ImageHere(found.image_id, program, found, serves)
 
     async def _compile(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from wasm_node.agent import errors, interfaces
+from wasm_node.agent.model import actions
 from wasm_node.agent.model import host as host_model
 from wasm_node.agent.plan import node as planning
 
@@ -57,12 +58,14 @@ class Heartbeat:
         identity: planning.Identity,
         host: Callable[[], host_model.Figures],
         health: Callable[[], planning.Health | None],
+        events: interfaces.Events,
         clock: interfaces.Clock,
     ) -> None:
         self._node = node
         self._identity = identity
         self._host = host
         self._health = health
+        self._events = events
         self._clock = clock
         self._uid = ""
         self._changed = asyncio.Event()
@@ -89,6 +92,7 @@ class Heartbeat:
                 log.warning("Registering the node: %s", error)
                 await self._clock.sleep(_RETRY_S)
             else:
+                self._events.note(actions.Event("Starting", "Starting wasm-node."))
                 return
 
     async def _register(self) -> None:
@@ -99,6 +103,7 @@ class Heartbeat:
             health = self._health() or planning.Health("the runtime has not been heard of yet")
             made = planning.new(self._identity, host, health, now)
             found = await self._node.create(made)
+            self._tell({}, made["status"])
             log.info("Registered as node %s", self._identity.name)
         elif not planning.is_ours(found):
             raise errors.GaveUp(
@@ -145,10 +150,15 @@ class Heartbeat:
                     or planning.is_denied(made, previous)
                 ):
                     await self._node.patch_status(made)
+                    self._tell(previous, made)
                     written, reported_at = made, self._clock.now()
             except errors.NodeError as error:
                 log.warning("Reporting the node's status: %s", error)
             await self._pause()
+
+    def _tell(self, held: Mapping[str, Mapping[str, Any]], made: Mapping[str, Any]) -> None:
+        for each in planning.events(self._identity.name, held, made):
+            self._events.note(each)
 
     def _status(
         self, host: host_model.Figures, previous: Mapping[str, Mapping[str, Any]]

@@ -43,3 +43,10 @@ class PodRef:
     def whole(self) -> str:
         """`name_namespace(uid)`, as a kubelet writes it (format.Pod)."""
         return f"{self.name}_{self.namespace}({self.uid})"
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeRef:
+    """A node, by its name: all that its own events know it by."""
+
+    name: str

@@ -8,6 +8,7 @@ is, its bytes decide, never a label or a media type.
 
 import dataclasses
 import enum
+from collections.abc import Mapping
 from pathlib import Path
 
 from wasm_node.agent.model.ids import Digest
@@ -77,3 +78,53 @@ class Image:
     cmd: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     working_dir: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """
+    An image that lies on this node, and what it takes.
+
+    Attributes:
+        root: digest of what its reference named: an index or a manifest.
+        names: references that name it now, in full; none: all have moved on.
+        parts: bytes of what lies on disk for it; images may share it.
+        came_at: unix seconds since when it is here.
+        used_at: unix seconds when a pod was last seen to use it.
+    """
+
+    root: Digest
+    names: frozenset[str]
+    parts: Mapping[Digest, int]
+    came_at: float
+    used_at: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """
+    What becomes of the images that are here.
+
+    Attributes:
+        used: roots of those that pods use now.
+        gone: why, by root, of those that are to go.
+        freed_bytes: what their going gives back.
+    """
+
+    used: frozenset[Digest]
+    gone: Mapping[Digest, str]
+    freed_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Collected:
+    """
+    What came of a collection.
+
+    Attributes:
+        gone: roots of the images that were removed.
+        freed_bytes: what was removed in all, what no image needs included.
+    """
+
+    gone: frozenset[Digest]
+    freed_bytes: int

@@ -18,7 +18,9 @@ from wasm_node.agent.asynckit import singleflight, threads
 from wasm_node.agent.model import image
 from wasm_node.agent.model.ids import Digest
 from wasm_node.agent.oci import (
+    collecting,
     documents,
+    holds,
     layouts,
     magic,
     program,
@@ -43,6 +45,7 @@ class _Walk:
     """From a reference to its image: may it use the network, who is told."""
 
     at: reference.Reference
+    hold: holds.Hold
     may_fetch: bool
     heard: Progress
 
@@ -70,6 +73,9 @@ class RegistryPuller:
         layer_most_bytes: int = 2 << 30,
     ) -> None:
         self._store = store.Store(images_dir)
+        self._holds = holds.Holds()
+        self.images = collecting.StoredImages(self._store, self._holds)
+        """What lies there; none of it goes while a pull wants it."""
         self._transfers = transfers.Transfers(
             self._store, frozenset(insecure_registries), patience, parallel=parallel
         )
@@ -134,10 +140,14 @@ class RegistryPuller:
 
     async def _look(self, at: reference.Reference) -> image.Image | None:
         try:
-            root = at.digest or await threads.finish(self._store.pointed, str(at))
-            if root is None:
-                return None
-            return await self._image(_Walk(at, may_fetch=False, heard=_deaf), root)
+            with self._holds.hold() as hold:
+                await hold.take(str(at))
+                root = at.digest or await threads.finish(self._store.pointed, str(at))
+                if root is None:
+                    return None
+                found = await self._image(_Walk(at, hold, may_fetch=False, heard=_deaf), root)
+                await threads.finish(self._store.use, root)
+                return found
         except (_AbsentError, errors.BadInput, OSError):
             return None
 
@@ -147,9 +157,11 @@ class RegistryPuller:
                 each(done, total)
 
         try:
-            root = await self._resolved(at)
-            found = await self._image(_Walk(at, may_fetch=True, heard=tell), root)
-            await threads.finish(self._store.point, str(at), root)
+            with self._holds.hold() as hold:
+                await hold.take(str(at))
+                root = await self._resolved(at, hold)
+                found = await self._image(_Walk(at, hold, may_fetch=True, heard=tell), root)
+                await threads.finish(self._store.point, str(at), root)
         except OSError as error:
             raise errors.Retryable(
                 f"cannot pull {at.text}: it cannot be kept on disk: {error.strerror or error}",
@@ -162,11 +174,14 @@ class RegistryPuller:
             ) from error
         return found
 
-    async def _resolved(self, at: reference.Reference) -> Digest:
+    async def _resolved(self, at: reference.Reference, hold: holds.Hold) -> Digest:
         """Store what the reference names now and return its digest."""
-        if at.digest is not None and await threads.finish(self._store.has, at.digest):
-            return at.digest
+        if at.digest is not None:
+            await hold.take(at.digest)
+            if await threads.finish(self._store.has, at.digest):
+                return at.digest
         content = await self._transfers.document(at, at.wanted)
+        await hold.take(store.digest_of(content))
         digest = await threads.finish(self._store.put, content)
         if at.digest is not None and digest != at.digest:
             raise _wrong_document(at, at.digest, digest)
@@ -199,14 +214,16 @@ class RegistryPuller:
             )
 
     async def _document(self, walk: _Walk, digest: Digest) -> documents.Document:
+        await walk.hold.take(digest)
         content = await threads.finish(self._store.read, digest, documents.MANIFEST_MOST_BYTES)
         if content is None:
             if not walk.may_fetch:
                 raise _AbsentError
             content = await self._transfers.document(walk.at, digest)
-            actual = await threads.finish(self._store.put, content)
+            actual = store.digest_of(content)
             if actual != digest:
                 raise _wrong_document(walk.at, digest, actual)
+            await threads.finish(self._store.put, content)
         return documents.parse(content)
 
     async def _module(self, walk: _Walk, root: Digest, plan: layouts.ModulePlan) -> image.Image:
@@ -276,6 +293,7 @@ class RegistryPuller:
         """Have these blobs in the store, one after the other."""
         total, before = sum(each.size_bytes for each in wanted), 0
         for each in wanted:
+            await walk.hold.take(each.digest)
             if not await threads.finish(self._store.has, each.digest, each.size_bytes):
                 if not walk.may_fetch:
                     raise _AbsentError

@@ -3,19 +3,21 @@ Blobs, references and trees on disk: nothing in it is ever half there.
 
 `images/blobs/sha256/HEX` holds read-only blobs, `images/refs/` which digest a
 reference named last, `images/trees/sha256/HEX` the unpacked tar images with a
-`HEX.json` beside each. All is made in `images/partial/` and moved by rename. A
-blob's size is checked at every use and its digest at the first use by this
-process, so what decayed on disk is fetched again and not run. Blocking.
+`HEX.json` beside each, `images/used/HEX` an empty file for each image, whose
+time is when it was used last. All is made in `images/partial/` and moved by
+rename. A blob's size is checked at every use and its digest at the first use
+by this process, so what decayed on disk is fetched again and not run. Blocking.
 """
 
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -23,9 +25,28 @@ from wasm_node.agent.model.ids import Digest
 from wasm_node.agent.oci import trees
 from wasm_node.agent.oci.documents import UnusableError
 
+_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are
+
 
 class MismatchError(Exception):
     """Bytes are not those that were announced; the text says how."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Root:
+    """
+    An image that is here, by what its reference named.
+
+    Attributes:
+        names: references that name it now.
+        came_at: unix seconds since when its index or manifest is here; 0: it
+            is not.
+        used_at: unix seconds of its last use; 0: not known.
+    """
+
+    names: frozenset[str]
+    came_at: float
+    used_at: float
 
 
 class Store:
@@ -35,13 +56,15 @@ class Store:
         self._blobs = images / "blobs" / "sha256"
         self._references = images / "refs"
         self._trees = images / "trees" / "sha256"
+        self._used = images / "used"
         self._partial = images / "partial"
         self._sound: set[Digest] = set()
         self._known_trees: dict[Path, trees.Directory] = {}
+        self._tree_bytes: dict[Path, int] = {}
 
     def make(self) -> None:
         """Make the directories and clear what a killed process left behind."""
-        for each in (self._blobs, self._references, self._trees, self._partial):
+        for each in (self._blobs, self._references, self._trees, self._used, self._partial):
             each.mkdir(parents=True, exist_ok=True)
             for directory in (each, each.parent):
                 directory.chmod(0o755)  # the runtime may be another user
@@ -90,7 +113,7 @@ class Store:
 
     def put(self, content: bytes) -> Digest:
         """Keep a small blob and return its digest."""
-        digest = Digest(f"sha256:{hashlib.sha256(content).hexdigest()}")
+        digest = digest_of(content)
         if not self.has(digest, len(content)):
             with Incoming(self, digest, len(content)) as incoming:
                 incoming.write(content)
@@ -104,7 +127,12 @@ class Store:
         self._sound.add(digest)
 
     def point(self, reference: str, digest: Digest) -> None:
-        """Note what a reference names now."""
+        """
+        Note what a reference names now.
+
+        NB: that it is used first, so that nothing is named without a time.
+        """
+        self.use(digest)
         path = self._reference(reference)
         with self.partial() as directory:
             made = directory / "ref"
@@ -118,6 +146,87 @@ class Store:
             return Digest(json.loads(self._reference(reference).read_bytes())["digest"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
+
+    def use(self, digest: Digest) -> None:
+        """Note that the image of this root is used now, if possible."""
+        with contextlib.suppress(OSError):  # else it is one of the first to go
+            (self._used / _hex(digest)).touch(mode=0o644)
+
+    def roots(self) -> Mapping[Digest, Root]:
+        """Return all images there are, whole or not, by digest."""
+        names: dict[Digest, set[str]] = {}
+        for name, digest in self._pointers().values():
+            names.setdefault(digest, set()).add(name)
+        marks = {Digest(f"sha256:{each.name}"): _time(each) for each in self._used.iterdir()}
+        return {
+            digest: Root(
+                names=frozenset(names.get(digest, ())),
+                came_at=_time(self.blob(digest)),
+                used_at=marks.get(digest, 0.0),
+            )
+            for digest in {*names, *marks}
+        }
+
+    def size(self, digest: Digest) -> int | None:
+        """Return what blob and tree of a digest take; None: neither is here."""
+        found = 0
+        with contextlib.suppress(FileNotFoundError):
+            found += _taken(self.blob(digest).stat())
+        path = self.tree(digest)
+        if path.is_dir():
+            if path not in self._tree_bytes:
+                self._tree_bytes[path] = sum(_taken(each.lstat()) for each in path.rglob("*"))
+            found += self._tree_bytes[path]
+        return found or None
+
+    def before(self, time: float) -> frozenset[Digest]:
+        """Return the digests of all blobs and trees that came before then."""
+        hexes = {
+            each.name.removesuffix(".json")
+            for directory in (self._blobs, self._trees)
+            for each in directory.iterdir()
+            if _time(each) < time
+        }
+        return frozenset(Digest(f"sha256:{each}") for each in hexes)
+
+    def remove(self, roots: Collection[Digest], digests: Collection[Digest]) -> None:
+        """
+        Remove images, and blobs and trees; what is not there is no error.
+
+        In this order, so that a process that is killed in between leaves no
+        image without its parts, but parts without an image: `before` finds
+        them. NB: whoever calls this sees to it that nobody wants them.
+
+        Raises:
+            OSError: something cannot be removed.
+        """
+        for path, (_, digest) in self._pointers().items():
+            if digest in roots:
+                path.unlink(missing_ok=True)
+        for each in roots:
+            (self._used / _hex(each)).unlink(missing_ok=True)
+        for each in digests:
+            self._sound.discard(each)
+            self.blob(each).unlink(missing_ok=True)
+            self._remove_tree(self.tree(each))
+
+    def _remove_tree(self, path: Path) -> None:
+        self._known_trees.pop(path, None)
+        self._tree_bytes.pop(path, None)
+        aside = self._partial / path.name  # not `partial()`: the disk may have no room for it
+        with contextlib.suppress(FileNotFoundError):
+            path.replace(aside)
+        path.with_suffix(".json").unlink(missing_ok=True)
+        shutil.rmtree(aside, ignore_errors=True)
+
+    def _pointers(self) -> Mapping[Path, tuple[str, Digest]]:
+        """Return what references name, by their files; damaged ones aside."""
+        found = {}
+        for path in self._references.glob("*.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                read = json.loads(path.read_bytes())
+                found[path] = str(read["reference"]), Digest(read["digest"])
+        return found
 
     def tree(self, digest: Digest) -> Path:
         """Return where the tree of a manifest lies or would lie."""
@@ -260,9 +369,25 @@ def _locked(directory: Path) -> Iterator[None]:
         os.close(fd)
 
 
+def digest_of(content: bytes) -> Digest:
+    """Return the digest of a document."""
+    return Digest(f"sha256:{hashlib.sha256(content).hexdigest()}")
+
+
 def _digest_of(path: Path) -> Digest:
     with path.open("rb") as file:
         return Digest(f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}")
+
+
+def _time(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _taken(found: os.stat_result) -> int:
+    return found.st_blocks * _BLOCK_BYTES
 
 
 def _hex(digest: Digest) -> str:

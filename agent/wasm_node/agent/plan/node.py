@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from wasm_node.agent.model import environment, thresholds, times
+from wasm_node.agent.model import actions, environment, thresholds, times
 from wasm_node.agent.model import host as host_model
 from wasm_node.protocol import messages
 
@@ -32,6 +32,14 @@ _PRESSURES = (
      "wasm-node has {} PID available", ("insufficient", "sufficient")),
 )  # fmt: skip
 """Condition, reasons if so and if not, and the words of both (setters.go)."""
+
+_SAID = {
+    "MemoryPressure": ("NodeHasSufficientMemory", "NodeHasInsufficientMemory"),
+    "DiskPressure": ("NodeHasNoDiskPressure", "NodeHasDiskPressure"),
+    "PIDPressure": ("NodeHasSufficientPID", "NodeHasInsufficientPID"),
+    "Ready": ("NodeNotReady", "NodeReady"),
+}
+"""The reasons of events, by condition: that it is not true, and that it is."""
 
 _WORLDS = {
     "wasi_snapshot_preview1": "wasm-node.dev/world-wasi-cli-p1",
@@ -262,6 +270,25 @@ def differs(made: Mapping[str, Any], written: Mapping[str, Any]) -> bool:
         return {**status, "conditions": conditions}
 
     return essence(made) != essence(written)
+
+
+def events(
+    name: str, held: Mapping[str, Mapping[str, Any]], made: Mapping[str, Any]
+) -> list[actions.Event]:
+    """
+    Return what is told of conditions that are another now (recordEventFunc).
+
+    `held`: the conditions before, by type. That a new node is not ready yet is
+    no news, as in ReadyCondition of setters.go in pkg/kubelet/nodestatus.
+    """
+    found = []
+    for each in made["conditions"]:
+        kind, before = each["type"], held.get(each["type"], {}).get("status")
+        if before == each["status"] or (kind == "Ready" and before is None):
+            continue
+        said = _SAID[kind][each["status"] == "True"]
+        found.append(actions.Event(said, f"Node {name} status is now: {said}"))
+    return found
 
 
 def is_denied(made: Mapping[str, Any], held: Mapping[str, Mapping[str, Any]]) -> bool:
