@@ -174,31 +174,33 @@ class _Board(test_events.Board):
     """Events of a namespace, as `kubectl get events` shows them."""
 
     def __init__(
-        self, kept: events.ApiEvents, namespace: namespaces.Namespace, pod: ids.PodRef
+        self, kept: events.ApiEvents, namespace: namespaces.Namespace, pod: ids.PodRef, node: str
     ) -> None:
+        self._node = node
         self.events = kept
         self.pod = pod
         self._namespace = namespace
 
     async def read(self, pod: ids.PodRef) -> Sequence[actions.Event]:
-        return [
-            actions.Event(
-                each["reason"],
-                each["message"],
-                each["type"] == "Warning",
-                each["involvedObject"]
-                .get("fieldPath", "")
-                .removeprefix("spec.containers")
-                .strip("{}"),
-            )
-            for each in await self.objects(pod)
-        ]
+        return [_event(each) for each in await self.objects(pod)]
+
+    async def noted(self) -> Sequence[actions.Event]:
+        kind = f"--field-selector=involvedObject.kind=Node,involvedObject.name={self._node}"
+        words = ("--namespace=default", "get", "events", "-o=json", kind)
+        listed = json.loads(await asyncio.to_thread(self._namespace.kubectl, *words))
+        return [_event(each) for each in listed["items"]]
 
     async def objects(self, pod: ids.PodRef) -> Sequence[dict[str, Any]]:
         words = ("get", "events", "-o=json", f"--field-selector=involvedObject.uid={pod.uid}")
         listed = json.loads(await asyncio.to_thread(self._namespace.kubectl, *words))
         found: Sequence[dict[str, Any]] = listed["items"]
         return found
+
+
+def _event(raw: Mapping[str, Any]) -> actions.Event:
+    path = raw["involvedObject"].get("fieldPath", "")
+    container = path.removeprefix("spec.containers").strip("{}")
+    return actions.Event(raw["reason"], raw["message"], raw["type"] == "Warning", container)
 
 
 class TestApiEvents(test_events.EventsContract):
@@ -210,17 +212,18 @@ class TestApiEvents(test_events.EventsContract):
     ) -> AsyncIterator[test_events.Board]:
         """Give that of a namespace of its own."""
         pod = ids.PodRef(namespace.name, "web", ids.pod_uid("u-1"))
-        async with _connected(namespace.bed.plane, tmp_path) as connection:
+        node = f"wasm-{namespace.name}"
+        async with _connected(namespace.bed.plane, tmp_path, node) as connection:
             kept = events.ApiEvents(
                 connection,
-                _NODE,
+                node,
                 clock.SystemClock(),
                 busy=lambda: False,
                 field=lambda _pod, _name: "containers",
             )
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(kept.run())
-                yield _Board(kept, namespace, pod)
+                yield _Board(kept, namespace, pod, node)
                 running.cancel()
 
     async def test_repeats_are_counted(self, board: _Board) -> None:

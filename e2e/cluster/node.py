@@ -33,6 +33,7 @@ class WasmNode:
         logs: where its containers' logs lie.
         settings: of its agent, beside those that every node here has.
         limits: flags of its runtime, likewise.
+        through: a command that runs both processes.
         runtime: the process of `wasm-node runtime`, its init.
         agent: the process of `wasm-node agent`.
     """
@@ -45,6 +46,7 @@ class WasmNode:
     _plane: ControlPlane
     settings: Mapping[str, object] = field(default_factory=dict)
     limits: Sequence[str] = ()
+    through: Sequence[str] = ()
     runtime: Process = field(init=False)
     agent: Process = field(init=False)
 
@@ -58,18 +60,25 @@ class WasmNode:
         *,
         settings: Mapping[str, object] | None = None,
         limits: Sequence[str] = (),
+        state: Path | None = None,
+        through: Sequence[str] = (),
     ) -> Self:
-        """Start both processes in a new directory; return when it is Ready."""
+        """
+        Start both processes in a new directory; return when it is Ready.
+
+        With `state` that is elsewhere.
+        """
         directory.mkdir(parents=True)
         made = cls(
             name,
             directory,
-            directory / "state",
+            state or directory / "state",
             directory / "logs",
             guard,
             plane,
             settings or {},
             limits,
+            through,
         )
         made._configure()
         made.start_runtime()
@@ -105,7 +114,15 @@ class WasmNode:
         """Start the runtime; return at once."""
         self.runtime = self._guard.spawn(
             f"{self.name}-runtime",
-            [_COMMAND, "runtime", *self.flags(), "--log-dir", self.logs, *self.limits],
+            [
+                *self.through,
+                _COMMAND,
+                "runtime",
+                *self.flags(),
+                "--log-dir",
+                self.logs,
+                *self.limits,
+            ],
             directory=self.directory,
             grace_s=_GRACE_S,
         )
@@ -114,7 +131,7 @@ class WasmNode:
         """Start the agent; return at once."""
         self.agent = self._guard.spawn(
             f"{self.name}-agent",
-            [_COMMAND, "agent", "--config", self.directory / "agent.yaml"],
+            [*self.through, _COMMAND, "agent", "--config", self.directory / "agent.yaml"],
             directory=self.directory,
             grace_s=_GRACE_S,
         )

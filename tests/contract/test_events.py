@@ -36,6 +36,10 @@ class Board(abc.ABC):
     async def read(self, pod: ids.PodRef) -> Sequence[actions.Event]:
         """Return what a user reads of exactly this pod, repeats left out."""
 
+    @abc.abstractmethod
+    async def noted(self) -> Sequence[actions.Event]:
+        """Return what a user reads of the node itself, repeats left out."""
+
     async def until(self, pod: ids.PodRef, reason: str) -> actions.Event:
         """Return the first event of that reason, once it can be read."""
         async with asyncio.timeout(_WITHIN_S):
@@ -84,6 +88,17 @@ class EventsContract:
         assert "not ours" == (await board.until(namesake, "Theirs")).message
         assert ["Ours"] == [each.reason for each in await board.read(board.pod)]
 
+    async def test_the_node_has_events_of_its_own(self, board: Board) -> None:
+        """They are nobody else's, and arrive as they were said."""
+        said = actions.Event("EvictionThresholdMet", "Attempting to reclaim x", warning=True)
+        board.events.note(said)
+        board.events.note(said)
+        board.events.emit(board.pod, actions.Event("Then", "another"))
+        await board.until(board.pod, "Then")
+
+        assert [said] == list(await board.noted())
+        assert ["Then"] == [each.reason for each in await board.read(board.pod)]
+
     async def test_a_flood_about_one_pod_hides_no_other(self, board: Board) -> None:
         """However much is said of it, another pod's event arrives soon."""
         other = dataclasses.replace(board.pod, uid=ids.pod_uid("another-uid"))
@@ -113,6 +128,9 @@ class _Fake(Board):
 
     async def read(self, pod: ids.PodRef) -> Sequence[actions.Event]:
         return list(dict.fromkeys(event for of, event in self._fake.emitted if of == pod))
+
+    async def noted(self) -> Sequence[actions.Event]:
+        return list(dict.fromkeys(self._fake.noted))
 
 
 class TestFakeEvents(EventsContract):

@@ -119,3 +119,13 @@ async def test_volumes_of_the_dead_can_be_removed(made: Made) -> None:
 
     assert kept.inodes == 3
     assert (await resources.disk(uid)).inodes == 0
+
+
+async def test_code_of_modules_that_are_here_stays(made: Made) -> None:
+    """Whether they run or not: nothing comes back, and they can run again."""
+    resources, begin, end = made
+    attempt = await begin("pruned")
+    running = await resources.prune()
+    await end(attempt)
+
+    assert (running, await resources.prune()) == (0, 0)

@@ -36,7 +36,7 @@ def _read(made: metrics.Metrics) -> dict[str, float]:
         f"{each.name}{sorted(each.labels.values())}": each.value
         for family in families
         for each in family.samples
-        if each.name.startswith(("wasm_node", "prober"))
+        if each.name.startswith(("wasm_node", "prober", "kubelet"))
         and not each.name.endswith(("_created", "_bucket"))
     }
 
@@ -106,3 +106,15 @@ def test_gauges_are_read_when_somebody_asks() -> None:
     assert found["wasm_node_pods[]"] == 5
     assert found["wasm_node_containers['running']"] == 2
     assert found["wasm_node_info['1.2']"] == 1
+
+
+def test_counters_are_read_when_somebody_asks() -> None:
+    """What is counted elsewhere is shown as a counter, by its label."""
+    made = metrics.Metrics(version="1.2")
+    counts = {"age": 0.0, "space": 1.0}
+    name = "kubelet_image_garbage_collected"
+    made.counters((name, "Images.", "reason", lambda: counts))
+    counts["space"] = 3.0
+    found = _read(made)
+
+    assert (found[f"{name}_total['age']"], found[f"{name}_total['space']"]) == (0, 3)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from wasm_node.agent import errors, settings
+from wasm_node.agent.model import collection
 
 GOOD = {"nodeName": "wasm-a", "kubeconfig": "/etc/node.kubeconfig"}
 
@@ -72,6 +73,19 @@ def test_two_lines_are_enough(tmp_path: Path) -> None:
         ),
         ({"evictionMinimumReclaim": {"memory.available": "x"}}, "evictionMinimumReclaim.memory"),
         ({"evictionMaxPodGracePeriod": -1}, "evictionMaxPodGracePeriod is -1: use 0 or more"),
+        ({"imageGCHighThresholdPercent": 101}, "imageGCHighThresholdPercent is 101: use 0 to 100"),
+        ({"imageGCLowThresholdPercent": -1}, "imageGCLowThresholdPercent is -1: use 0 to 100"),
+        (
+            {"imageGCHighThresholdPercent": 80},
+            "imageGCLowThresholdPercent is 80: use less than imageGCHighThresholdPercent, 80",
+        ),
+        ({"imageMinimumGCAge": "2"}, "imageMinimumGCAge: cannot read '2' as a duration"),
+        ({"imageMaximumGCAge": "x"}, "imageMaximumGCAge: cannot read 'x' as a duration"),
+        (
+            {"imageMaximumGCAge": "2m"},
+            "imageMaximumGCAge is 2m: use 0s, or more than imageMinimumGCAge, 2m",
+        ),
+        ({"imageGcHighThresholdPercent": 90}, "there is no setting imageGcHighThresholdPercent"),
         ({"evictionPressureTransitionPeriod": "5"}, "evictionPressureTransitionPeriod: cannot"),
         ({"nodename": "x"}, "there is no setting nodename"),
         ({"bootstrap": {"kubeconfig": "/b"}}, "bootstrap.kubeconfig: give one of them"),
@@ -133,3 +147,20 @@ def test_eviction_is_read_as_the_kubelets(tmp_path: Path) -> None:
     assert {each.reclaim.fixed >> 20 for each in memory} == {100}
     assert (rules.most_pod_grace_s, rules.transition_s) == (60, 120)
     assert settings.load(_file(tmp_path, GOOD)).eviction.transition_s == 300
+
+
+def test_collection_is_read_as_the_kubelets(tmp_path: Path) -> None:
+    """In the names, forms and defaults of KubeletConfiguration."""
+    given = {
+        "imageGCHighThresholdPercent": 90,
+        "imageGCLowThresholdPercent": 70,
+        "imageMinimumGCAge": "1m",
+        "imageMaximumGCAge": "336h",
+    }
+
+    assert settings.load(_file(tmp_path, GOOD | given)).collection == collection.Rules(
+        high_percent=90, low_percent=70, least_age_s=60, most_idle_s=14 * 24 * 3600
+    )
+    assert settings.load(_file(tmp_path, GOOD)).collection == collection.Rules(
+        high_percent=85, low_percent=80, least_age_s=120, most_idle_s=0
+    )

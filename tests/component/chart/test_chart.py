@@ -45,6 +45,8 @@ def test_helm_finds_nothing_to_complain_about() -> None:
         ({"agent": {"settings": {"evictionHard": {"memory": "1Gi"}}}}, "evictionHard"),
         ({"agent": {"settings": {"evictionHard": {"pid.available": "ten"}}}}, "evictionHard"),
         ({"agent": {"settings": {"evictionPressureTransitionPeriod": "5"}}}, "TransitionPeriod"),
+        ({"agent": {"settings": {"imageGCHighThresholdPercent": 101}}}, "imageGCHigh"),
+        ({"agent": {"settings": {"imageMinimumGCAge": "2"}}}, "imageMinimumGCAge"),
         ({"runtime": {"resources": {"requests": {"cpu": "1"}}}}, "requests"),
         ({"runtime": {"resources": {"limits": {"memory": None}}}}, "memory"),
         ({"hostPaths": {"state": "var/lib/x"}}, "state"),
@@ -193,17 +195,20 @@ def test_eviction_is_the_agents_own_setting(tmp_path: Path) -> None:
         "evictionHard": {"memory.available": "200Mi", "pid.available": 500},
         "evictionSoft": {"nodefs.available": "15%"},
         "evictionSoftGracePeriod": {"nodefs.available": "1m30s"},
+        "imageMaximumGCAge": "336h",
     }
     made = rendering.rendered({"agent": {"settings": given}})
     config = rendering.one(made, "ConfigMap", "wasm-node-agent")["data"]["agent.yaml"]
     file = tmp_path / "agent.yaml"
     file.write_text(f"{config}\nnodeName: n\nkubeconfig: /k\n")
-    rules = agent_settings.load(file).eviction
+    read = agent_settings.load(file)
+    rules = read.eviction
 
     soft = [each for each in rules.thresholds if not each.hard]
     assert [(each.signal, each.grace_s) for each in soft] == [("nodefs.available", 90.0)]
     assert rules.reserved(thresholds.Signal.MEMORY, 1 << 30) == 200 << 20
     assert rules.reserved(thresholds.Signal.PIDS, 10_000) == 500
+    assert (read.collection.high_percent, read.collection.most_idle_s) == (85, 336 * 3600)
 
 
 def test_every_right_has_a_reason() -> None:

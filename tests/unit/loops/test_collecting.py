@@ -145,7 +145,8 @@ async def test_idle_images_go_though_there_is_room(bed: Bed) -> None:
 @pytest.mark.parametrize("missing", ["wanted", "seen"])
 async def test_nothing_goes_before_all_pods_were_seen(bed: Bed, missing: str) -> None:
     """A pod nobody has told of yet may use anything."""
-    {"wanted": bed.wanted, "seen": bed.seen}[missing].listed.clear()
+    listed = {"wanted": bed.wanted.listed, "seen": bed.seen.listed}
+    listed[missing].clear()
     bed.available = 0
     bed.keep("a")
     await bed.collector.clear()

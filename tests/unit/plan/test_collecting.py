@@ -218,7 +218,7 @@ def test_what_a_pod_was_made_of_is_used() -> None:
     seen = observed.ObservedPod(1.0, {"main": container, "fresh": observed.ObservedContainer()})
     by = collecting.uses([], [seen], ["r/other@sha256:hand"])
 
-    assert by.roots == {"sha256:before", "sha256:now", "sha256:next", "sha256:hand"}
+    assert sorted(by.roots) == ["sha256:before", "sha256:hand", "sha256:next", "sha256:now"]
 
 
 def test_a_pod_that_is_over_uses_its_image() -> None:
@@ -232,7 +232,7 @@ def test_a_pod_that_is_over_uses_its_image() -> None:
     )
     by = collecting.uses([over], [observed.ObservedPod(1.0, {"main": ended})], [])
 
-    assert by == collecting.Uses(frozenset({"app"}), frozenset({"sha256:it"}))
+    assert by == collecting.Uses(frozenset({"app"}), frozenset({Digest("sha256:it")}))
 
 
 def test_images_are_used_by_name_or_by_what_they_are() -> None:

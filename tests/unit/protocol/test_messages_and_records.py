@@ -37,6 +37,7 @@ REQUESTS: list[messages.Request] = [
     messages.Shares(""),
     messages.Disk("1b4e28ba-2fa1-11d2"),
     messages.Release("1b4e28ba-2fa1-11d2"),
+    messages.Prune(),
     messages.Exec(ID, "/images/check.wasm", "sha256:00", ("check", "-v"), ""),
     messages.Exec(ID, "/images/web.wasm", "sha256:00", (), "health"),
 ]

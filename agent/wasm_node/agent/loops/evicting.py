@@ -199,7 +199,7 @@ class Evicting:
     def _prune_logs(
         self, known: Sequence[tuple[desired.DesiredPod, observed.ObservedPod]]
     ) -> None:
-        """Remove logs of attempts that another has followed (evictContainers)."""
+        """Remove logs of attempts that others have followed."""
         for wanted, seen in known:
             for name, each in seen.containers.items():
                 if each.current is not None and each.current.id.attempt:
