@@ -228,6 +228,19 @@ async def test_leftovers_stay_while_a_used_image_cannot_be_read(bed: Bed) -> Non
     bed.check(found)
 
 
+async def test_what_is_no_digest_is_nobodys(bed: Bed, tmp_path: Path) -> None:
+    """A name or mark that was tampered with leads to no file elsewhere."""
+    outside = tmp_path / "victim"
+    outside.write_text("stays")
+    reference = '{"reference": "r/x:1", "digest": "sha256:../../victim"}'
+    (bed.images / "refs" / "x.json").write_text(reference)
+    (bed.images / "used" / "not-hex").touch()
+    gone = await bed.collect(rest_before=FAR)
+
+    assert gone == frozenset()
+    assert outside.read_text() == "stays"
+
+
 async def test_use_is_noted_on_disk(bed: Bed) -> None:
     """By a pull, by a look, and by a pod; so it outlives the agent."""
     name = bed.serve("app", _image(1))

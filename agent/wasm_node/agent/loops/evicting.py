@@ -196,9 +196,7 @@ class Evicting:
         except errors.NodeError as error:
             log.warning("Eviction: %s", error)
 
-    def _prune_logs(
-        self, known: Sequence[tuple[desired.DesiredPod, observed.ObservedPod]]
-    ) -> None:
+    def _prune_logs(self, known: Sequence[tuple[desired.DesiredPod, observed.ObservedPod]]) -> None:
         """Remove logs of attempts that others have followed."""
         for wanted, seen in known:
             for name, each in seen.containers.items():

@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
@@ -25,6 +26,7 @@ from wasm_node.agent.model.ids import Digest
 from wasm_node.agent.oci import trees
 from wasm_node.agent.oci.documents import UnusableError
 
+_HEX = re.compile("[a-f0-9]{64}")
 _BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are
 
 
@@ -157,7 +159,11 @@ class Store:
         names: dict[Digest, set[str]] = {}
         for name, digest in self._pointers().values():
             names.setdefault(digest, set()).add(name)
-        marks = {Digest(f"sha256:{each.name}"): _time(each) for each in self._used.iterdir()}
+        marks = {
+            Digest(f"sha256:{each.name}"): _time(each)
+            for each in self._used.iterdir()
+            if _HEX.fullmatch(each.name)
+        }
         return {
             digest: Root(
                 names=frozenset(names.get(digest, ())),
@@ -225,7 +231,8 @@ class Store:
         for path in self._references.glob("*.json"):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 read = json.loads(path.read_bytes())
-                found[path] = str(read["reference"]), Digest(read["digest"])
+                if _HEX.fullmatch(_hex(read["digest"])):  # it names files that go
+                    found[path] = str(read["reference"]), Digest(read["digest"])
         return found
 
     def tree(self, digest: Digest) -> Path:
