@@ -100,12 +100,18 @@ class Collector:
             Retryable: an image cannot be removed.
         """
         now = self._clock.monotonic()
-        if now >= self._nothing_until and not await self._remove(planning.EVERYTHING):
+        if not self._has_seen_all or now < self._nothing_until:
+            return
+        if not await self._remove(planning.EVERYTHING):
             self._nothing_until = now + _AGAIN_S
+
+    @property
+    def _has_seen_all(self) -> bool:
+        return self._wanted.listed.is_set() and self._seen.listed.is_set()
 
     async def _remove(self, wanted_bytes: int) -> int:
         """Remove images, to free so much at least, and their code."""
-        if not (self._wanted.listed.is_set() and self._seen.listed.is_set()):
+        if not self._has_seen_all:
             return 0
         now = self._clock.now()
         chosen: list[image.Choice] = []
