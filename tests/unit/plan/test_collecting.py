@@ -24,7 +24,7 @@ def _kept(name: str, used: float, size: int = 10, came: float = 0.0, **shared: i
 
 def _gone(
     images: Sequence[image.Kept],
-    wanted: int,
+    wanted: float,
     *used: str,
     rules: collection.Rules = RULES,
 ) -> image.Choice:
@@ -106,8 +106,11 @@ def test_an_image_that_is_idle_for_long_goes(idle: float, expected: list[str]) -
 
 
 def test_idle_for_ever_is_allowed() -> None:
-    """A maximum of 0 is none."""
+    """A maximum of 0 is none; the shortest is one."""
+    shortest = dataclasses.replace(RULES, most_idle_s=0.001)
+
     assert not _gone([_kept("x", 0.0)], 0).gone
+    assert _gone([_kept("x", 0.0)], 0, rules=shortest).gone
 
 
 def test_what_goes_by_age_counts_for_space() -> None:

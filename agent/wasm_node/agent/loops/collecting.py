@@ -109,7 +109,7 @@ class Collector:
     def _has_seen_all(self) -> bool:
         return self._wanted.listed.is_set() and self._seen.listed.is_set()
 
-    async def _remove(self, wanted_bytes: int) -> int:
+    async def _remove(self, wanted_bytes: float) -> int:
         """Remove images, to free so much at least, and their code."""
         if not self._has_seen_all:
             return 0

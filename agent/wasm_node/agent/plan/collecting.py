@@ -10,6 +10,7 @@ made of is used, however long that pod is over.
 
 import collections
 import dataclasses
+import math
 from collections.abc import Iterable, Sequence
 
 from wasm_node.agent.model import actions, collection, desired, image, observed
@@ -20,7 +21,7 @@ AGE = "age"
 SPACE = "space"
 """Why an image goes: the label of kubelet_image_garbage_collected_total."""
 
-EVERYTHING = 1 << 63
+EVERYTHING = math.inf
 """More bytes than any disk has."""
 
 
@@ -79,7 +80,7 @@ def choose(
     rules: collection.Rules,
     images: Sequence[image.Kept],
     used: frozenset[Digest],
-    wanted_bytes: int,
+    wanted_bytes: float,
     now: float,
 ) -> image.Choice:
     """
