@@ -216,7 +216,7 @@ class PodEngine:
 
     async def see_off(self) -> None:
         """
-        Return once an agent that is told to end may go: at once, as a rule.
+        Return once an agent that is told to end may go: after a second.
 
         Where the runtime ends, too, hooks are called and ends are told before;
         that is over with the runtime, but for the last words' way.
