@@ -21,13 +21,7 @@ from e2e.chaos.bed import ChaosBed
 from e2e.chaos.faults import Churn, Fault, Kind
 from e2e.cluster import Failed, api, wait_until
 
-_SETTLE_WITHIN_S = 240.0
-"""
-More than a controller needs whose API server was killed: its list of pods is a
-minute old at most (client-go's reflector tries again after 30 s, and as much
-by chance), and a Job that it could not work out in that time is tried again
-after another minute at most (MaxJobApiBackOff). Then its pods run their time.
-"""
+_SETTLE_WITHIN_S = 120.0
 _GONE_WITHIN_S = 60.0
 _LAST_LINES = 40
 
@@ -61,6 +55,8 @@ class ChaosRun:
             self._say(f"{each.kind.value}, {each.for_s:.1f} s")
             self._carry_out(each, chance)
             self._meddle(each.churn, chance)
+        if any(each.kind is Kind.KILL_API_SERVER for each in schedule):
+            self._bed.plane.restart_controllers()
 
     def delete(self, name: str) -> None:
         """Delete a pod that stands for itself, and want it no more."""
@@ -288,7 +284,6 @@ class ChaosRun:
         findings: list[audit.Finding] = []
 
         def nothing() -> bool:
-            self._bed.plane.restart_ended()
             findings[:] = audit.audit(self.collect(empty=empty))
             if empty and (left := self._bed.record.pods()):
                 text = "it is still there"

@@ -166,6 +166,18 @@ class ControlPlane(access.Access):
         )
         self._wait_for("a ready API server", lambda: self.admin.get("/readyz") == "ok")
 
+    def restart_controllers(self) -> None:
+        """
+        End controller manager and scheduler, and start both again.
+
+        They forget what they wait for since their API server was killed: a Job
+        whose pod was gone before its controller saw it has no other for five
+        minutes (ExpectationsTimeout), and then not before its next event.
+        """
+        self.controller_manager.kill()
+        self.scheduler.kill()
+        self.restart_ended()
+
     def restart_ended(self) -> None:
         """
         Start again a controller manager or scheduler that ended by itself.
