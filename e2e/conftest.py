@@ -7,6 +7,7 @@ needs a cluster of its own starts one with `ControlPlane.start`.
 """
 
 import functools
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -51,6 +52,13 @@ def guard() -> Iterator[Guard]:
     """Give what every process of this run ends with."""
     with Guard.start() as guard:
         yield guard
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """Give a new directory with a short path, as sockets lie below it."""
+    with tempfile.TemporaryDirectory(prefix="wn-", ignore_cleanup_errors=True) as root:
+        yield Path(root)
 
 
 @pytest.fixture(scope="session")

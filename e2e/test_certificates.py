@@ -90,10 +90,10 @@ def _agent(guard: Guard, plane: ControlPlane, directory: Path) -> agents.Agent:
 
 
 async def test_both_are_renewed_and_a_watch_goes_on(
-    guard: Guard, plane: ControlPlane, tmp_path: Path
+    guard: Guard, plane: ControlPlane, short_path: Path
 ) -> None:
     """The real signer signs the next ones; the watch sees what comes after."""
-    agent = await asyncio.to_thread(_agent, guard, plane, tmp_path)
+    agent = await asyncio.to_thread(_agent, guard, plane, short_path)
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": agent.name}}
     await asyncio.to_thread(agent.plane.admin.call, "POST", "/api/v1/nodes", node)
     query = {"watch": "true", "fieldSelector": f"metadata.name={agent.name}"}
@@ -113,15 +113,17 @@ async def test_both_are_renewed_and_a_watch_goes_on(
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_rotation_under_load(guard: Guard, tmp_path: Path, images: Images) -> None:
+def test_rotation_under_load(guard: Guard, short_path: Path, images: Images) -> None:
     """
     With certificates of two minutes, pods come and go as if there were none.
 
     A log is followed all the time, and a connection to the API server is old
     or new, but never refused.
     """
-    plane = ControlPlane.start(guard, tmp_path / "plane", audited=True, certificates_live_s=_LIFE_S)
-    agent = _agent(guard, plane, tmp_path)
+    plane = ControlPlane.start(
+        guard, short_path / "plane", audited=True, certificates_live_s=_LIFE_S
+    )
+    agent = _agent(guard, plane, short_path)
     agent.start_runtime()
     agent.start()
     agent.approve("client")

@@ -179,9 +179,9 @@ def test_who_has_a_grace_is_asked_first(tmp_path: Path) -> None:
     assert (tmp_path / "done").read_text() == "done\n"
 
 
-def test_a_standing_cluster_ends_without_a_trace(tmp_path: Path) -> None:
+def test_a_standing_cluster_ends_without_a_trace(short_path: Path) -> None:
     """`up` twice is one cluster, `env` leads to it, `down` leaves nothing."""
-    directory = tmp_path / "standing"
+    directory = short_path / "standing"
     env_file = standing.up(directory)
     again = standing.up(directory)
     script = f". '{env_file}' && echo $REGISTRY && kubectl get node $NODE --no-headers"

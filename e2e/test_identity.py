@@ -19,13 +19,13 @@ _WITHIN_S = 40.0
 
 
 @pytest.fixture
-def make(guard: Guard, plane: ControlPlane, tmp_path: Path) -> Make:
+def make(guard: Guard, plane: ControlPlane, short_path: Path) -> Make:
     """Give what makes agents with a bootstrap token and a name of their own."""
-    token = agents.bootstrap(plane, tmp_path / "people")
+    token = agents.bootstrap(plane, short_path / "people")
 
     def made() -> agents.Agent:
         name = f"vm-{secrets.token_hex(3)}"
-        agent = agents.Agent(plane, guard, name, tmp_path / name)
+        agent = agents.Agent(plane, guard, name, short_path / name)
         agent.settings["bootstrap"] = {"kubeconfig": str(token)}
         return agent
 
@@ -73,11 +73,11 @@ def test_keys_are_for_us_only(make: Make) -> None:
 
 
 def test_a_service_account_becomes_a_node(
-    guard: Guard, plane: ControlPlane, tmp_path: Path
+    guard: Guard, plane: ControlPlane, short_path: Path
 ) -> None:
     """In a pod nothing is configured; the request bears the pod's token."""
     name = f"pod-{secrets.token_hex(3)}"
-    agent = agents.Agent(plane, guard, name, tmp_path / name)
+    agent = agents.Agent(plane, guard, name, short_path / name)
     plane.kubectl("create", "serviceaccount", name)
     rights = ["--verb=create,get,list,watch", "--resource=certificatesigningrequests"]
     plane.kubectl("create", "clusterrole", name, *rights)
@@ -146,10 +146,10 @@ def test_a_new_token_in_the_same_file_is_enough(make: Make) -> None:
     agent.wait_registered()
 
 
-def test_another_clusters_certificate_is_replaced(make: Make, tmp_path: Path) -> None:
+def test_another_clusters_certificate_is_replaced(make: Make, short_path: Path) -> None:
     """What this cluster does not know is said, and asked for anew."""
     agent = make()
-    agent.give_certificate(-_DAY, _YEAR, by=pki.Authority.create(tmp_path / "other").files)
+    agent.give_certificate(-_DAY, _YEAR, by=pki.Authority.create(short_path / "other").files)
     agent.start()
     agent.wait_log("the API server does not know us: another cluster, or expired?")
     agent.approve("client")
