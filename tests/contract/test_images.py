@@ -124,3 +124,14 @@ async def test_names_in_full(made: Made) -> None:
         "docker.io/library/app:latest",
         "r:5/x:1",
     }
+
+
+async def test_a_digest_is_a_name_whatever_stands_before_it(made: Made) -> None:
+    """It names what was pulled by a tag: a pull would find it here."""
+    images, pull, registry = made
+    root = await pull("app", b"x" * 99)
+    seen, _ = await _collect(images)
+    names = images.names([f"{registry}/app@{root}", f"r:5/other:2@{root}"])
+
+    assert names == {f"{registry}/app@{root}", f"r:5/other:2@{root}", root}
+    assert names & set(seen) == {root}

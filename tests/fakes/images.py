@@ -28,13 +28,14 @@ class FakeImages:
         self.looks = 0
 
     def names(self, texts: Collection[str]) -> frozenset[str]:
-        """Return what can be read, in full."""
+        """Return what can be read, in full, and digests."""
         found = set()
         for each in texts:
             try:
-                found.add(str(reference.parse(each)))
+                read = reference.parse(each)
             except errors.BadInput:
                 continue
+            found.update({str(read), read.digest or str(read)})
         return frozenset(found)
 
     async def collect(

@@ -212,7 +212,12 @@ class Images(Protocol):
     """The images that lie on this node."""
 
     def names(self, texts: Collection[str]) -> frozenset[str]:
-        """Return references in full, those that are none left out."""
+        """
+        Return references in full, and the digests that they insist on.
+
+        Those that are none are left out. A digest names its image whatever
+        name that has here: so does a pull look for it.
+        """
 
     async def collect(
         self, choose: Callable[[Sequence[image.Kept]], image.Choice], *, rest_before: float

@@ -14,6 +14,7 @@ from wasm_node.agent import errors
 from wasm_node.agent.model import image
 from wasm_node.agent.model.ids import Digest
 from wasm_node.agent.oci.puller import RegistryPuller
+from wasm_node.agent.plan import collecting as planning
 
 FAR = 2.0**40
 LONG_AGO = 1.0
@@ -194,6 +195,38 @@ async def test_who_asks_for_what_goes_finds_nothing(bed: Bed) -> None:
 
     assert len(gone) == 1
     assert looks[0].result() is None
+
+
+@pytest.mark.parametrize("which", ["index", "manifest"])
+async def test_what_a_pod_names_by_digest_stays(bed: Bed, which: str) -> None:
+    """It came by a tag; by either digest nothing has to be fetched again."""
+    pushed = _image(1)
+    name = bed.serve("app", pushed)
+    listed = publishing.index(("wasip1/wasm", pushed))
+
+    async def index(_: web.Request) -> web.Response:
+        return web.Response(body=listed, content_type=publishing.INDEX)
+
+    bed.registry.quirks["app/manifests/1"] = index
+    root = _root(await bed.puller.pull(name))
+    digest = root if which == "index" else Digest(pushed.digest)
+    text = f"{bed.registry.address}/app@{digest}"
+
+    def choose(found: Sequence[image.Kept]) -> image.Choice:
+        nobody = planning.Uses(frozenset(), frozenset())
+        used = planning.roots(found, bed.puller.images.names([text]), nobody)
+        gone = {each.root: "space" for each in found if each.root not in used}
+        return image.Choice(used, gone, 0)
+
+    done = await bed.puller.images.collect(choose, rest_before=FAR)
+    asked = len(bed.registry.asked)
+    found = await bed.puller.local(text)
+
+    assert root == publishing.digest(listed)
+    assert done.gone == frozenset()
+    assert found is not None
+    bed.check(found)
+    assert len(bed.registry.asked) == asked
 
 
 async def test_leftovers_go_when_they_are_old(bed: Bed) -> None:

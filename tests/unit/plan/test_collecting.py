@@ -247,6 +247,16 @@ def test_images_are_used_by_name_or_by_what_they_are() -> None:
     assert collecting.roots(images, frozenset({"y", "z"}), by) == {"a", "b"}
 
 
+def test_an_image_is_used_by_its_digest() -> None:
+    """By its own, and by that of the manifest that its index leads to."""
+    images = [_kept("a", 1.0), _kept("b", 1.0, manifest=1), _kept("c", 1.0)]
+    by = collecting.Uses(frozenset(), frozenset())
+
+    assert collecting.roots(images, frozenset({"a", "manifest"}), by) == {"a", "b"}
+    made = dataclasses.replace(by, roots=frozenset({Digest("manifest")}))
+    assert collecting.roots(images, frozenset(), made) == {"b"}
+
+
 def test_too_little_is_told() -> None:
     """With figures, and what to do (FreeDiskSpaceFailed)."""
     disk = messages.Level(10, 100)

@@ -35,7 +35,7 @@ class StoredImages:
         self._alone = asyncio.Lock()
 
     def names(self, texts: Collection[str]) -> frozenset[str]:
-        """Return references in full."""
+        """See `interfaces.Images`."""
         return frozenset(_names(texts))
 
     async def collect(
@@ -120,9 +120,12 @@ class StoredImages:
 def _names(texts: Collection[str]) -> Iterator[str]:
     for each in texts:
         try:
-            yield str(reference.parse(each))
+            found = reference.parse(each)
         except errors.BadInput:  # a name that is none is nobody's
             continue
+        yield str(found)
+        if found.digest is not None:
+            yield found.digest
 
 
 def _going(

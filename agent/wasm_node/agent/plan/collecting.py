@@ -57,8 +57,14 @@ def _root(image_id: str) -> Digest:
 
 
 def roots(images: Iterable[image.Kept], names: frozenset[str], by: Uses) -> frozenset[Digest]:
-    """Return the roots of those in use; `names`: of the texts, in full."""
-    return frozenset(x.root for x in images if x.root in by.roots or x.names & names)
+    """
+    Return the roots of those in use.
+
+    `names`: of the texts, in full, and the digests among them. A digest may be
+    that of a manifest which an index that is here leads to.
+    """
+    used = names | by.roots
+    return frozenset(x.root for x in images if not used.isdisjoint({x.root, *x.names, *x.parts}))
 
 
 def to_free(rules: collection.Rules, disk: messages.Level) -> int:
