@@ -292,6 +292,28 @@ async def test_use_is_noted_on_disk(bed: Bed) -> None:
     assert min(times) > 1
 
 
+@pytest.mark.parametrize("mark", ["lost", "older"])
+async def test_an_image_without_a_mark_counts_from_when_it_came(bed: Bed, mark: str) -> None:
+    """A full disk may have had no room for one: it is not idle for ever."""
+    root = _root(await bed.puller.pull(bed.serve("app", _image(1))))
+    hexes = root.removeprefix("sha256:")
+    file = bed.images / "used" / hexes
+    if mark == "lost":
+        file.unlink()
+    else:
+        os.utime(file, (LONG_AGO, LONG_AGO))
+    seen: list[image.Kept] = []
+
+    def choose(found: Sequence[image.Kept]) -> image.Choice:
+        seen.extend(found)
+        return image.Choice(frozenset(), {}, 0)
+
+    await bed.puller.images.collect(choose, rest_before=LONG_AGO)
+    came_at = (bed.images / "blobs/sha256" / hexes).stat().st_mtime
+
+    assert [(each.root, each.came_at, each.used_at) for each in seen] == [(root, came_at, came_at)]
+
+
 async def test_what_cannot_be_removed_is_told(bed: Bed) -> None:
     """With the path, as an error that may pass."""
     root = _root(await bed.puller.pull(bed.serve("app", _image(1))))

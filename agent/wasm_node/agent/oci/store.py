@@ -43,7 +43,8 @@ class Root:
         names: references that name it now.
         came_at: unix seconds since when its index or manifest is here; 0: it
             is not.
-        used_at: unix seconds of its last use; 0: not known.
+        used_at: unix seconds of its last use, as far as that is known; not
+            before it came.
     """
 
     names: frozenset[str]
@@ -151,7 +152,7 @@ class Store:
 
     def use(self, digest: Digest) -> None:
         """Note that the image of this root is used now, if possible."""
-        with contextlib.suppress(OSError):  # else it is one of the first to go
+        with contextlib.suppress(OSError):  # else it counts from when it came
             (self._used / _hex(digest)).touch(mode=0o644)
 
     def roots(self) -> Mapping[Digest, Root]:
@@ -164,13 +165,14 @@ class Store:
             for each in self._used.iterdir()
             if _HEX.fullmatch(each.name)
         }
+        came = {digest: _time(self.blob(digest)) for digest in {*names, *marks}}
         return {
             digest: Root(
                 names=frozenset(names.get(digest, ())),
-                came_at=_time(self.blob(digest)),
-                used_at=marks.get(digest, 0.0),
+                came_at=at,
+                used_at=max(at, marks.get(digest, 0.0)),
             )
-            for digest in {*names, *marks}
+            for digest, at in came.items()
         }
 
     def size(self, digest: Digest) -> int | None:
