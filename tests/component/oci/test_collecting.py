@@ -1,6 +1,7 @@
 """Removing images from a store on disk while others pull into it."""
 
 import asyncio
+import contextlib
 import os
 import random
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
@@ -227,6 +228,39 @@ async def test_what_a_pod_names_by_digest_stays(bed: Bed, which: str) -> None:
     assert found is not None
     bed.check(found)
     assert len(bed.registry.asked) == asked
+
+
+async def test_who_pulls_a_name_that_goes_waits_until_it_has_gone(bed: Bed) -> None:
+    """So that what the tag names by then is not removed with what it named."""
+    name = bed.serve("app", _image(1))
+    other = bed.serve("other", publishing.artifact(_module(2)))  # it shares nothing
+    old = await bed.puller.pull(name)
+    bed.serve("app", _image(3))
+    gate = bed.images / "refs" / "gate.json"  # who reads it waits, in the middle of removing
+    async with asyncio.TaskGroup() as group:
+        collecting = group.create_task(bed.collect(during=lambda: os.mkfifo(gate)))
+        opened = await _opened(gate)
+        try:
+            pulling = group.create_task(bed.puller.pull(name))
+            await bed.puller.pull(other)  # by then the one before had asked too
+            asked = bed.registry.paths().count("app/manifests/1")
+        finally:
+            gate.unlink()
+            os.close(opened)
+    found = await bed.puller.local(name)
+
+    assert collecting.result() == {_root(old)}
+    assert asked == 1  # by the pull before
+    assert found == pulling.result() != old
+    bed.check(found)
+
+
+async def _opened(fifo: Path) -> int:
+    """Return the end to write to, once somebody reads."""
+    while True:
+        with contextlib.suppress(OSError):  # ENOENT, ENXIO: nobody yet
+            return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        await asyncio.sleep(0.001)
 
 
 async def test_leftovers_go_when_they_are_old(bed: Bed) -> None:

@@ -60,7 +60,9 @@ class StoredImages:
             # NB: no await between what is chosen and its being held.
             chosen = choose([each for each, _ in found])
             gone, parts = _going(found, chosen, old, wanted)
-            with self._taken.removing(gone | parts):
+            # Names too: they are removed by what they were read to name.
+            names = {name for each, _ in found if each.root in gone for name in each.names}
+            with self._taken.removing(gone | parts | names):
                 freed = await threads.finish(self._remove, chosen.used, gone, parts)
         for each in gone:
             self._reaches.pop(each, None)
