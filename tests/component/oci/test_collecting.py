@@ -100,6 +100,19 @@ async def test_all_of_an_image_goes(bed: Bed) -> None:
     bed.check(await bed.puller.pull(name))
 
 
+async def test_a_tree_goes_though_what_was_there_before_could_not(bed: Bed) -> None:
+    """Where it is moved aside, nothing that is left over is in its way."""
+    name = bed.serve("app", _image(1))
+    found = await bed.puller.pull(name)
+    assert found.tree is not None
+    left = bed.images / "partial" / found.tree.name / "left"
+    left.mkdir(parents=True)
+    gone = await bed.collect()
+
+    assert gone == {_root(found)}
+    assert await asyncio.to_thread(bed.files) == [left.parent]
+
+
 async def test_an_image_keeps_what_it_shares(bed: Bed) -> None:
     """Layers of both stay with the one that is used, which can be run."""
     one, two = (bed.serve(f"app{n}", _image(n)) for n in (1, 2))

@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import tempfile
+import uuid
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -221,7 +222,9 @@ class Store:
     def _remove_tree(self, path: Path) -> None:
         self._known_trees.pop(path, None)
         self._tree_bytes.pop(path, None)
-        aside = self._partial / path.name  # not `partial()`: the disk may have no room for it
+        # Not `partial()`: the disk may have no room for a directory. No name
+        # twice: what could not be cleared then is in nobody's way.
+        aside = self._partial / f"{path.name}.{uuid.uuid4().hex}"
         with contextlib.suppress(FileNotFoundError):
             path.replace(aside)
         path.with_suffix(".json").unlink(missing_ok=True)
