@@ -5,6 +5,7 @@ The disk is a tmpfs of 96 MiB in a mount namespace that goes with its last
 process. What lies on it, and how full it is, the file system says.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -174,3 +175,38 @@ def test_a_full_disk_costs_an_image_and_no_pod(
     assert "Attempting to reclaim ephemeral-storage" in described
     assert space.events("Evicted") == []
     assert pods.status(space.history("keep")[-1].pod)["restartCount"] == 0
+
+
+def test_a_disk_without_any_room_costs_a_pod(space: Namespace, disk: Disk, images: Images) -> None:
+    """It is evicted and reported, and noted on the disk when there is room."""
+    plane = space.bed.plane
+    space.apply(_pod("victim", images("sleep"), restart="Always"))
+    uid = space.wait_running("victim")["metadata"]["uid"]
+    kept, filler = disk.inside / "pods", disk.inside / "all-of-it"
+    noted = kept / uid / "pod.json"
+    wait_until(lambda: list(kept.iterdir()) == [noted.parent], "no pod that goes", within_s=20)
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 12))
+    left = disk.available
+    evicted = space.wait_over("victim")
+    message = evicted["status"]["message"]
+    said = space.bed.node.agent.log.read_text()
+    filler.unlink()
+    wait_until(lambda: message in noted.read_text(), "a note of it", within_s=20)
+    wait_until(
+        lambda: (
+            pods.condition(plane.admin.get(f"/api/v1/nodes/{_NAME}"), "DiskPressure")["status"]
+            == "False"
+        ),
+        "no pressure",
+        within_s=30,
+    )
+
+    assert left == 0
+    assert (evicted["status"]["phase"], evicted["status"]["reason"]) == ("Failed", "Evicted")
+    assert message.startswith("The node was low on resource: ephemeral-storage.")
+    assert pods.state(evicted, "terminated")["exitCode"] == 143
+    assert message in space.events("Evicted")
+    assert "Eviction of pod" in said
+    assert "cannot be noted on disk yet: [Errno 28]" in said

@@ -188,6 +188,43 @@ async def test_it_is_on_disk_before_it_is_told(bed: Bed, tmp_path: Path) -> None
     assert seen.evicted is not None
 
 
+async def test_a_disk_without_any_room_keeps_no_pod(bed: Bed, tmp_path: Path) -> None:
+    """It is told to go all the same; on disk it is as soon as that can be."""
+    bed.disk = lambda: 5
+    uid = bed.run("p")
+    (tmp_path / uid).touch()  # where its directory would be made
+    await bed.evicting.look()
+    told, reasons = bed.evicted(), bed.events.reasons()
+    bed.disk = lambda: 50
+    await bed.evicting.look()
+    early = await asyncio.to_thread(bed.kept.load, uid)
+    (tmp_path / uid).unlink()
+    await bed.evicting.look()
+    kept = await asyncio.to_thread(bed.kept.load, uid)
+    seen = bed.seen.get(uid)
+
+    assert (told, reasons) == (["p"], ["Evicted"])
+    assert early is None
+    assert kept is not None
+    assert seen is not None
+    assert kept.evicted == seen.evicted
+
+
+async def test_what_is_deleted_is_not_noted_afterwards(bed: Bed, tmp_path: Path) -> None:
+    """Nothing of it is left on disk for an eviction that had no room."""
+    bed.disk = lambda: 5
+    uid = bed.run("p")
+    (tmp_path / uid).touch()
+    await bed.evicting.look()
+    told = bed.evicted()
+    bed.wanted.put(dataclasses.replace(_pod("p"), deleting=True))
+    (tmp_path / uid).unlink()
+    await bed.evicting.look()
+
+    assert told == ["p"]
+    assert not (tmp_path / uid).exists()
+
+
 async def test_critical_pods_stay(bed: Bed) -> None:
     """However much they use; a pod behind them goes instead, or nobody."""
     bed.resources.memory = LOW

@@ -7,7 +7,8 @@ pod goes for the disk, what nobody needs is removed from there: volumes and logs
 of pods that are over, logs of attempts that others have followed, images and
 compiled code that no pod uses (reclaimNodeLevelResources). That a pod was
 evicted is on disk before it is told to end: an agent that is killed in between
-must not start it again.
+must not start it again. A disk without room even for that must not keep the pod
+that fills it: then it is told all the same, and noted as soon as there is room.
 
 It looks ten times as often as a kubelet, since guests share their memory with
 what runs them, and the kernel's own way out of a shortage asks nobody.
@@ -84,6 +85,8 @@ class Evicting:
         self._memory = planning.Memory()
         self._going: ids.PodUid | None = None
         self._going_until = 0.0
+        self._unkept: set[ids.PodRef] = set()
+        """Evicted, and there was no room to note it."""
         self._cleared: set[ids.PodUid] = set()
         self._said = ""
         self._attempted = ("", 0.0)
@@ -114,6 +117,7 @@ class Evicting:
         Raises:
             NodeError: the runtime cannot tell who uses what.
         """
+        await self._keep_rest()
         levels = await self._levels()
         now = self._clock.monotonic()
         self._memory = planning.look(self._rules, self._memory, levels, now)
@@ -265,12 +269,7 @@ class Evicting:
         why = planning.message(threshold, level, going)
         grace_s = planning.grace_s(self._rules, threshold)
         evicted = observed.Evicted(why, grace_s, self._clock.now())
-        await asyncio.to_thread(
-            self._kept.change,
-            ref,
-            before,
-            lambda kept: dataclasses.replace(kept, evicted=evicted),
-        )
+        await self._keep(ref, before, evicted)
         after = self._seen.get(ref.uid)
         if after is None or after.forgotten:  # it has gone meanwhile
             return
@@ -279,6 +278,34 @@ class Evicting:
         self._going = ref.uid
         self._going_until = self._clock.monotonic() + _CLEANUP_S
         self._seen.put(ref.uid, dataclasses.replace(after, evicted=evicted))
+
+    async def _keep(
+        self, ref: ids.PodRef, known: observed.ObservedPod, evicted: observed.Evicted
+    ) -> None:
+        """Put an eviction on disk, now or when there is room."""
+        try:
+            await asyncio.to_thread(
+                self._kept.change,
+                ref,
+                known,
+                lambda kept: dataclasses.replace(kept, evicted=evicted),
+            )
+        except OSError as error:
+            if ref not in self._unkept:
+                log.warning("Eviction of pod %s cannot be noted on disk yet: %s", ref, error)
+            self._unkept.add(ref)
+        else:
+            self._unkept.discard(ref)
+
+    async def _keep_rest(self) -> None:
+        """Put on disk what there was no room for; not of pods that go."""
+        for ref in tuple(self._unkept):
+            seen, wanted = self._seen.get(ref.uid), self._wanted.get(ref.uid)
+            goes = wanted is None or wanted.deleting or seen is None or seen.forgotten
+            if goes or seen is None or seen.evicted is None:
+                self._unkept.discard(ref)
+            else:
+                await self._keep(ref, seen, seen.evicted)
 
 
 def _disks(logs: Mapping[str, messages.DiskUse]) -> dict[str, planning.Use]:
