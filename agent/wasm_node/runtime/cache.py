@@ -14,6 +14,7 @@ once than there are CPUs.
 """
 
 import collections
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -128,7 +129,8 @@ class Cache:
         found = json.loads(raw)
         before = found.get("path", "")
         if before != module and not os.path.exists(before):  # noqa: PTH110  # a str
-            _note(path, {**found, "digest": digest, "path": module})  # it lies in another image
+            with contextlib.suppress(OSError):  # a full disk: then it may be compiled again
+                _note(path, {**found, "digest": digest, "path": module})  # of another image
         return self._answer(path, found)
 
     def _path(self, digest: str) -> Path:
@@ -198,9 +200,13 @@ class Cache:
             text = f"cannot use {job.path}: {found['invalid']}"
             return messages.Refusal(retry=False, reason="InvalidModule", message=text)
         path = self._path(job.digest)
-        job.beside.chmod(0o444)
-        job.beside.rename(path)
-        _note(path, {**found, "digest": job.digest, "path": job.path})
+        try:
+            job.beside.chmod(0o444)
+            job.beside.rename(path)
+            _note(path, {**found, "digest": job.digest, "path": job.path})
+        except OSError as error:  # a full disk, as a rule
+            job.beside.unlink(missing_ok=True)
+            return _away(f"cannot keep the code of {job.path}: {error}")
         return self._answer(path, found)
 
     def _finish(self, job: _Job, answer: Answer) -> None:

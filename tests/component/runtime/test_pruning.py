@@ -10,6 +10,7 @@ import pytest
 
 from tests.component.runtime import running
 from tests.wasm import guests
+from wasm_node.agent import errors
 from wasm_node.protocol import records
 
 
@@ -82,6 +83,46 @@ async def test_the_same_module_in_another_image_keeps_its_code(
 
     assert await runtime.containers.prune() == 0
     assert _code(runtime) == kept
+
+
+async def test_a_full_disk_costs_a_note_and_no_start(
+    runtime: running.RunningRuntime, tmp_path: Path
+) -> None:
+    """Where the code is from now on cannot be put down; it is there, though."""
+    first, second = _module(tmp_path / "a", "exit"), _module(tmp_path / "b", "exit")
+    await runtime.containers.prepare(running.program(first))
+    pid = runtime.service("supervisor")
+    (note,) = [each for each in _code(runtime) if each.suffix == ".json"]
+    note.with_name(f".{note.name}.{pid}").mkdir()  # in the way, as it is written beside
+    first.unlink()
+    record = await runtime.run(runtime.spec(second, "3"))
+
+    assert record.code == 3
+    assert runtime.service("supervisor") == pid
+
+
+@pytest.mark.parametrize("place", ["{name}", ".{name}.json.{pid}"])
+async def test_code_that_cannot_be_kept_is_made_again(
+    runtime: running.RunningRuntime, tmp_path: Path, place: str
+) -> None:
+    """It is refused for now, and why is said; nothing half done is left."""
+    module = _module(tmp_path, "exit")
+    await runtime.containers.prepare(running.program(module))
+    pid = runtime.service("supervisor")
+    (code,) = [each for each in _code(runtime) if not each.suffix]
+    module.unlink()
+    await runtime.containers.prune()
+    _module(tmp_path, "exit")
+    in_the_way = code.with_name(place.format(name=code.name, pid=pid))
+    in_the_way.mkdir()
+    with pytest.raises(errors.Retryable, match=f"cannot keep the code of {module}: "):
+        await runtime.containers.prepare(running.program(module))
+    left = {each for each in _code(runtime) if not each.is_dir()}
+    in_the_way.rmdir()
+    await runtime.containers.prepare(running.program(module))
+
+    assert left <= {code}
+    assert runtime.service("supervisor") == pid
 
 
 async def test_what_nobody_can_ask_for_goes(
