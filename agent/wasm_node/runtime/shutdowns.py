@@ -5,8 +5,9 @@ As a kubelet's graceful node shutdown (KEP-2000, KEP-2712; killPods and
 groupByPriority of nodeshutdown_manager.go): the pods of one group are told at
 once and have that group's time, each no more than it can use; the next group's
 turn comes when they have ended, or with their time. Of a pod a sidecar is told
-when those have ended that need it, with two seconds at least, as at any other
-end. Who tells us twice wants it over at once.
+when those have ended that need it, and what they took is off its time; two
+seconds are left at least, as at any other end (killContainer of
+kuberuntime_container.go). Who tells us twice wants it over at once.
 
 A preStop hook is the agent's to call. So an attempt with one is held: the
 agent hears of it, calls the hook, and stops it as it always does, or else it
@@ -45,11 +46,24 @@ class Hands(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class _Due:
-    """One that is to be told; `until`: when its group's time is over."""
+    """
+    One that is to be told.
+
+    Attributes:
+        attempt: which.
+        spec: its spec; None: it is gone.
+        since: when its group's turn came, and its pod was told.
+        until: when its group's time is over.
+    """
 
     attempt: attempts.Attempt
     spec: records.ContainerSpec | None
+    since: float = 0.0
     until: float = 0.0
+
+    def left_s(self, own_s: float, now: float) -> float:
+        """Return what is left now of the time that it has by its spec."""
+        return min(own_s, max(_LEAST_SIDECAR_S, self.since + own_s - now))
 
 
 class Shutdown:
@@ -99,7 +113,9 @@ class Shutdown:
         if self._turns and (now >= self._until or _have_ended(x.attempt for x in self._turn)):
             grace_s, dues = self._turns.pop(0)
             self._until = now + grace_s
-            self._turn = [dataclasses.replace(each, until=self._until) for each in dues]
+            self._turn = [
+                dataclasses.replace(each, since=now, until=self._until) for each in dues
+            ]
             self._waiting += self._turn
         self._waiting = [each for each in self._waiting if not self._is_told(each, now)]
         self._give_up_agent(now)
@@ -124,10 +140,11 @@ class Shutdown:
         left_s = max(due.until - now, _LEAST_SIDECAR_S if spec.ends_after else 0.0)
         runs = attempt.phase is attempts.Phase.RUNNING
         if spec.pre_stop_s and runs and (self._hands.is_heard() or attempt.is_held):
-            self._hands.hold(attempt, min(left_s, spec.pre_stop_s))
+            self._hands.hold(attempt, min(left_s, due.left_s(spec.pre_stop_s, now)))
+        elif spec.stop_grace_s is None:
+            self._hands.end(attempt, left_s)
         else:
-            worth_s = spec.stop_grace_s
-            self._hands.end(attempt, left_s if worth_s is None else min(left_s, worth_s))
+            self._hands.end(attempt, min(left_s, due.left_s(spec.stop_grace_s, now)))
         return True
 
     def _give_up_agent(self, now: float) -> None:

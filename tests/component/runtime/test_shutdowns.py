@@ -242,6 +242,34 @@ async def test_sidecars_end_last(own: RunningRuntime) -> None:
     assert (ends["main"].finished_at_ns - begun_ns) / 1e9 > 0.4
 
 
+async def test_what_others_took_is_off_a_sidecars_time(own: RunningRuntime) -> None:
+    """It counts from when the pod was told; two seconds are left at least."""
+    _again(own, (0, 60.0))
+    specs = {
+        "hooked": _sleeper(own, "pod", "hooked", pre_stop_s=6.0, ends_after=("main",)),
+        "late": _sleeper(own, "pod", "late", pre_stop_s=3.0, ends_after=("main",)),
+        "server": _sleeper(own, "pod", "server", ends_after=("main",)),
+        "main": _sleeper(own, "pod"),
+    }
+    specs["server"] = dataclasses.replace(specs["server"], stop_grace_s=3.0)
+    specs["main"] = dataclasses.replace(specs["main"], stop_grace_s=2.0)
+    for each in specs.values():
+        await own.started(each)
+    async with _agent(own) as agent:
+        begun = time.time()
+        _terminate(own)
+        await agent.sees("pod/hooked")
+        await agent.sees("pod/late")
+        server = await own.ended(specs["server"].id)
+        for name in ("hooked", "late"):
+            await own.containers.stop(specs[name].id, grace_s=0.0)
+        assert await _ended(own) == 0
+
+    assert 5.9 < agent.held["pod/hooked"] - begun < 6.5
+    assert 3.9 < agent.held["pod/late"] - begun < 4.5
+    assert 3.9 < server.finished_at_ns / 1e9 - begun < 4.8
+
+
 async def test_nobody_calls_hooks_without_an_agent(own: RunningRuntime) -> None:
     """Who has one ends at once as all others do."""
     _again(own, (0, 60.0))
