@@ -113,9 +113,7 @@ class Shutdown:
         if self._turns and (now >= self._until or _have_ended(x.attempt for x in self._turn)):
             grace_s, dues = self._turns.pop(0)
             self._until = now + grace_s
-            self._turn = [
-                dataclasses.replace(each, since=now, until=self._until) for each in dues
-            ]
+            self._turn = [dataclasses.replace(each, since=now, until=self._until) for each in dues]
             self._waiting += self._turn
         self._waiting = [each for each in self._waiting if not self._is_told(each, now)]
         self._give_up_agent(now)

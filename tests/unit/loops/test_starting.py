@@ -35,11 +35,16 @@ async def _start(
     found: image.Image = IMAGE,
     runtime: FakeContainers | None = None,
     annotations: Mapping[str, str] | None = None,
+    grace: int = 30,
     **fields: Any,
 ) -> observed.Running:
     container = {"name": "main", "image": "x", **fields}
     meta = {"name": "p", "namespace": "n", "uid": "u", "annotations": annotations or {}}
-    spec = {"containers": [container], "volumes": [{"name": "data", "emptyDir": {}}]}
+    spec = {
+        "containers": [container],
+        "volumes": [{"name": "data", "emptyDir": {}}],
+        "terminationGracePeriodSeconds": grace,
+    }
     pod = parsing.pod({"metadata": meta, "spec": spec})
     starter = starting.Starter(
         Refusing(),
@@ -114,3 +119,16 @@ async def test_last_words_that_would_hide_files_are_refused(tmp_path: Path) -> N
     for path in ("/empty/words", "/new/words"):
         await _start("192.0.2.1", found=found, runtime=runtime, terminationMessagePath=path)
     assert runtime.specs[-1].message_file == "words"
+
+
+@pytest.mark.parametrize(("grace", "stop_grace_s"), [(0, 2.0), (1, 2.0), (30, 30.0)])
+async def test_a_server_has_its_pods_grace_at_a_shutdown(grace: int, stop_grace_s: float) -> None:
+    """And two seconds at least, as on a kubelet; also where that is 0."""
+    runtime = FakeContainers()
+    wagi = {"wasm-node.dev/http": "wagi"}
+    ports = [{"containerPort": 80}]
+    await _start("192.0.2.1", runtime=runtime, annotations=wagi, grace=grace, ports=ports)
+
+    (spec,) = runtime.specs
+    assert spec.http is not None
+    assert spec.stop_grace_s == stop_grace_s

@@ -73,6 +73,7 @@ class Starter:
         volumes = (self._mount(pod, each) for each in wanted.mounts)
         own = records.AttemptId(pod.ref.uid, wanted.name, attempt)
         words = None if http else await asyncio.to_thread(self._last_words, wanted, own, tree)
+        server_s = max(pod.grace_s, order.LEAST_GRACE_S)
         spec = records.ContainerSpec(
             id=own,
             pod_namespace=pod.ref.namespace,
@@ -85,7 +86,7 @@ class Starter:
             log_path=str(log),
             memory_limit_bytes=wanted.memory_limit_bytes,
             cpu_limit_millis=wanted.cpu_limit_millis,
-            stop_grace_s=(pod.grace_s or None) if http else pods.stop_grace(pod, wanted),
+            stop_grace_s=server_s if http else pods.stop_grace(pod, wanted),
             http=http,
             grants=grants.grants(pod, wanted, serves=http is not None),
             message_file=posixpath.basename(lastwords.path(wanted)) if words else "",
