@@ -122,7 +122,9 @@ async def _serve(
             puller.RegistryPuller(directory.images, insecure_registries=chosen.insecure_registries)
         )
         measured = metrics.Metrics(version=metadata.version("wasm-node"))
-        containers = containers_client.RuntimeContainers(directory.state, directory.socket)
+        containers = containers_client.RuntimeContainers(
+            directory.state, directory.socket, calls_hooks=True
+        )
         happened = events.ApiEvents(
             api,
             chosen.node_name,

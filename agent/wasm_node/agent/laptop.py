@@ -171,7 +171,7 @@ class _Laptop:
         self._terminal = terminal = _Terminal(verbose=verbose)
         self._found: Mapping[str, desired.DesiredPod] = {}
         self._serving: set[records.AttemptId] = set()
-        containers = client.RuntimeContainers(directory.state, directory.socket)
+        containers = client.RuntimeContainers(directory.state, directory.socket, calls_hooks=True)
         programs = lookup.DiskPrograms(directory.state, directory.images)
         outside = engine.Outside(
             source=self._local,

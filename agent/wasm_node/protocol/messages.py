@@ -78,9 +78,16 @@ class Forget:
 
 @dataclasses.dataclass(frozen=True)
 class Subscribe:
-    """Send facts from now on."""
+    """
+    Send facts from now on.
+
+    Attributes:
+        calls_hooks: it is an agent: once the runtime is told to end, it is
+            waited for to call preStop hooks.
+    """
 
     verb: ClassVar[str] = "subscribe"
+    calls_hooks: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -371,7 +378,8 @@ def _check_types(parsed: Request) -> None:
         value = getattr(parsed, field.name)
         kind = get_origin(field.type) or field.type
         wanted = (int, float) if kind is float else kind
-        if not isinstance(value, wanted) or isinstance(value, bool):  # type: ignore[arg-type]
+        is_odd = isinstance(value, bool) and kind is not bool
+        if is_odd or not isinstance(value, wanted):  # type: ignore[arg-type]
             raise ValueError(f"cannot read request: {parsed.verb}'s {field.name} is {value!r}")
 
 

@@ -30,6 +30,7 @@ class Connection:
 
     Attributes:
         subscribed: it wants facts.
+        calls_hooks: it is an agent, and can be waited for to call hooks.
         version: of the protocol, by its hello; 0: it said none yet.
         closed: nothing more comes, or can be sent.
         waits: what to call when it hangs up; None: nothing needs to know.
@@ -37,6 +38,7 @@ class Connection:
 
     def __init__(self, loop: eventloop.EventLoop, sock: socket.socket, handler: Handler) -> None:
         self.subscribed = False
+        self.calls_hooks = False
         self.version = 0
         self.closed = False
         self.waits: eventloop.Callback | None = None
@@ -152,8 +154,8 @@ class Server:
 
     @property
     def is_heard(self) -> bool:
-        """Whether anybody has subscribed and is there."""
-        return any(each.subscribed and not each.closed for each in self._connections)
+        """Whether somebody has subscribed who calls hooks, and is there."""
+        return any(each.calls_hooks and not each.closed for each in self._connections)
 
     def _accept(self, _events: int) -> None:
         try:

@@ -242,7 +242,7 @@ class _Supervisor:
             case messages.Hello():
                 self._greet(client, seq, request.version)
             case messages.Subscribe():
-                self._subscribe(client, seq)
+                self._subscribe(client, seq, request)
             case messages.List():
                 facts = [each.to_message() for each in self._known.page(request.after)]
                 client.send(messages.done(seq, {"facts": facts}))
@@ -294,8 +294,9 @@ class _Supervisor:
         about = {"version": messages.VERSION, "room": dataclasses.asdict(offered)}
         return messages.done(seq, about)
 
-    def _subscribe(self, client: server.Connection, seq: int) -> None:
+    def _subscribe(self, client: server.Connection, seq: int, wanted: messages.Subscribe) -> None:
         client.subscribed = True
+        client.calls_hooks = wanted.calls_hooks
         client.send(messages.done(seq))
         if self._shutdown.has_begun:
             client.send(messages.ENDING)

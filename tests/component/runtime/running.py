@@ -45,7 +45,7 @@ class RunningRuntime:
             engine=engine,
         )
         self.containers = client.RuntimeContainers(
-            self.settings.state, self.settings.run / layout.SOCKET
+            self.settings.state, self.settings.run / layout.SOCKET, calls_hooks=True
         )
         self.process: subprocess.Popen[bytes] | None = None
         self.mount = root / "mount"

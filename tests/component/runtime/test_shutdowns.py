@@ -12,9 +12,10 @@ import pytest
 
 from tests.component.runtime.running import RunningRuntime, command, until
 from wasm_node.agent import errors
+from wasm_node.agent.containers import client
 from wasm_node.agent.interfaces import Streams
 from wasm_node.agent.model import observed
-from wasm_node.protocol import records
+from wasm_node.protocol import layout, records
 from wasm_node.protocol.records import EndedBy
 from wasm_node.protocol.settings import ShutdownGroup
 
@@ -48,8 +49,8 @@ async def _ends(
 class Agent:
     """What an agent sees of the end, and stops when it is told to."""
 
-    def __init__(self, own: RunningRuntime) -> None:
-        self._own = own
+    def __init__(self, containers: client.RuntimeContainers) -> None:
+        self._containers = containers
         self.listed = asyncio.Event()
         self.ending = asyncio.Event()
         self.held: dict[str, float] = {}
@@ -57,7 +58,7 @@ class Agent:
 
     async def run(self) -> None:
         """Listen until cancelled."""
-        async for news in self._own.containers.facts():
+        async for news in self._containers.facts():
             if isinstance(news, observed.Ending):
                 self.ending.set()
             for fact in observed.facts(news):
@@ -73,8 +74,10 @@ class Agent:
 
 
 @contextlib.asynccontextmanager
-async def _agent(own: RunningRuntime) -> AsyncIterator[Agent]:
-    made = Agent(own)
+async def _agent(
+    own: RunningRuntime, containers: client.RuntimeContainers | None = None
+) -> AsyncIterator[Agent]:
+    made = Agent(containers or own.containers)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(made.run())
         async with asyncio.timeout(_WITHIN_S):
@@ -256,7 +259,7 @@ async def test_what_others_took_is_off_a_sidecars_time(own: RunningRuntime) -> N
     for each in specs.values():
         await own.started(each)
     async with _agent(own) as agent:
-        begun = time.time()
+        begun = time.time_ns() / 1e9
         _terminate(own)
         await agent.sees("pod/hooked")
         await agent.sees("pod/late")
@@ -277,6 +280,19 @@ async def test_nobody_calls_hooks_without_an_agent(own: RunningRuntime) -> None:
     begun = time.monotonic()
 
     assert own.end() == 0
+    assert time.monotonic() - begun < 5.0
+
+
+async def test_who_only_looks_on_calls_no_hook(own: RunningRuntime) -> None:
+    """As `wasm-node stop` does, which hears facts as the agent does."""
+    _again(own, (0, 60.0))
+    await own.started(_sleeper(own, "hooked", pre_stop_s=30.0))
+    looking = client.RuntimeContainers(own.settings.state, own.settings.run / layout.SOCKET)
+    async with _agent(own, looking):
+        begun = time.monotonic()
+        _terminate(own)
+        assert await _ended(own) == 0
+
     assert time.monotonic() - begun < 5.0
 
 

@@ -30,11 +30,17 @@ _LONGEST_WAIT_S = 2.0
 
 
 class RuntimeContainers:
-    """Containers of the runtime that shares this state directory."""
+    """
+    Containers of the runtime that shares this state directory.
 
-    def __init__(self, state: Path, socket: Path) -> None:
+    Who asks for facts and `calls_hooks`, as an agent does, is waited for to
+    call them once the runtime is told to end.
+    """
+
+    def __init__(self, state: Path, socket: Path, *, calls_hooks: bool = False) -> None:
         self._state = state
         self._socket = socket
+        self._calls_hooks = calls_hooks
         self._prepared: dict[ids.Digest, bool] = {}
         self._answered: dict[records.AttemptId, observed.Running] = {}
         self._room: messages.Room | None = None
@@ -149,7 +155,7 @@ class RuntimeContainers:
 
     async def _whole(self, runtime: connection.Connection) -> Sequence[observed.Fact]:
         self._answered.clear()
-        await runtime.ask(messages.Subscribe())
+        await runtime.ask(messages.Subscribe(self._calls_hooks))
         found = {each.id: _observed(each) for each in await _facts(runtime)}
         return list({**self._answered, **found}.values())
 
