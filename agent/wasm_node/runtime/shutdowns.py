@@ -110,7 +110,7 @@ class Shutdown:
 
     def _look(self) -> None:
         now = time.monotonic()
-        if self._turns and (now >= self._until or _have_ended(x.attempt for x in self._turn)):
+        if self._turns and (now >= self._until or self._are_over(x.attempt for x in self._turn)):
             grace_s, dues = self._turns.pop(0)
             self._until = now + grace_s
             self._turn = [dataclasses.replace(each, since=now, until=self._until) for each in dues]
@@ -133,7 +133,7 @@ class Shutdown:
             self._hands.end(attempt, max(0.0, due.until - now))
             return True
         siblings = self._known.of_pod(attempt.id.pod_uid) if spec.ends_after else []
-        if not _have_ended(x for x in siblings if x.id.container in spec.ends_after):
+        if not self._are_over(x for x in siblings if x.id.container in spec.ends_after):
             return False
         left_s = max(due.until - now, _LEAST_SIDECAR_S if spec.ends_after else 0.0)
         runs = attempt.phase is attempts.Phase.RUNNING
@@ -144,6 +144,13 @@ class Shutdown:
         else:
             self._hands.end(attempt, min(left_s, due.left_s(spec.stop_grace_s, now)))
         return True
+
+    def _are_over(self, found: Iterable[attempts.Attempt]) -> bool:
+        """Say whether all have ended, or were given up before they began."""
+        return all(
+            each.phase is attempts.Phase.ENDED or self._known.get(each.id) is not each
+            for each in found
+        )
 
     def _give_up_agent(self, now: float) -> None:
         """Wait no more for one that has gone."""
@@ -164,7 +171,3 @@ def place(groups: Sequence[settings.ShutdownGroup], priority: int) -> int:
     pod's own; below all of them, the lowest.
     """
     return max((i for i, each in enumerate(groups) if each.priority <= priority), default=0)
-
-
-def _have_ended(found: Iterable[attempts.Attempt]) -> bool:
-    return all(each.phase is attempts.Phase.ENDED for each in found)

@@ -4,8 +4,11 @@ import asyncio
 import contextlib
 import dataclasses
 import os
+import shutil
+import signal
 import time
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -401,3 +404,36 @@ async def test_while_it_ends_nothing_is_started(own: RunningRuntime) -> None:
             await own.containers.start(own.spec("sleep", pod="new"))
         _terminate(own)
         assert await _ended(own) == 0
+
+
+async def test_a_start_that_fails_meanwhile_is_waited_for_no_more(own: RunningRuntime) -> None:
+    """One that was on its way, and of which nothing has come."""
+    _again(own, (0, 60.0), (_HIGH, 0.2))
+    lost = own.spec("sleep", pod="lost")
+    await own.prepared(lost)
+    await own.started(dataclasses.replace(own.spec("sleep", pod="critical"), priority=_HIGH))
+    directory = layout.attempt(own.settings.state, lost.id)
+    forks = own.service("fork")
+    os.kill(forks, signal.SIGSTOP)
+    try:
+        async with asyncio.TaskGroup() as group:
+            starting = group.create_task(_fails(own, lost))
+            await asyncio.to_thread(until, Path(lost.log_path).exists, "it is on its way")
+            _terminate(own)
+            await asyncio.to_thread(until, (directory / layout.STOP).exists, "it was told")
+            shutil.rmtree(directory)  # so nobody can claim it
+            begun = time.monotonic()
+            os.kill(forks, signal.SIGCONT)
+            assert await _ended(own) == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(forks, signal.SIGCONT)
+
+    assert "cannot start" in starting.result()
+    assert time.monotonic() - begun < 5.0
+
+
+async def _fails(own: RunningRuntime, spec: records.ContainerSpec) -> str:
+    with pytest.raises(errors.NodeError) as why:
+        await own.containers.start(spec)
+    return str(why.value)
