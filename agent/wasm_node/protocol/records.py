@@ -155,10 +155,14 @@ class Denial:
         """
         Read one out of JSON.
 
+        A guest and a manifest choose what is named in it: what is not to be
+        printed is escaped, so that it can be shown in a line of a log.
+
         Raises:
             KeyError, TypeError: it is none.
         """
-        return cls(str(raw["what"]), str(raw["words"]), str(raw.get("command", "")))
+        given = (raw["what"], raw["words"], raw.get("command", ""))
+        return cls(*(_printable(str(each)) for each in given))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -302,6 +306,11 @@ class ExitRecord:
             return cls(**{**fields, "ended_by": EndedBy(fields["ended_by"])})
         except (KeyError, TypeError) as error:
             raise ValueError(f"cannot read exit record: {error!r}") from error
+
+
+def _printable(text: str) -> str:
+    escaped = (x if x.isprintable() else x.encode("unicode_escape").decode() for x in text)
+    return "".join(escaped)
 
 
 def _frozen(value: Any) -> Any:

@@ -91,6 +91,20 @@ def test_facts_come_through(how: records.ExitRecord | None) -> None:
     assert messages.Fact.from_message(wire) == fact
 
 
+def test_a_denial_is_one_line_of_text() -> None:
+    """What a guest or a manifest has named forges no line of a log."""
+    forged = records.Denial("resolve", "looking up x\nERROR y\x1b[2J", "check\r\u2028\u202e\ud800")
+    fact = messages.Fact(ID, 17, 5, None, (forged,))
+    line = json.dumps({"denied": {"what": "resolve", "words": forged.words}}) + "\n"
+    (read,) = messages.Fact.from_message(fact.to_message()).denied
+    (told,) = journal.Journal.parse(line.encode()).denied
+
+    words = r"looking up x\nERROR y\x1b[2J"
+    assert read == records.Denial("resolve", words, r"check\r\u2028\u202e\ud800")
+    assert told == records.Denial("resolve", words)
+    assert records.Denial.from_fields(dataclasses.asdict(read)) == read
+
+
 def test_a_room_comes_through() -> None:
     """So does what the runtime offers; what a later one adds is passed over."""
     room = messages.Room("wasmtime-py-50.0.1", 1000, 1, 1, worlds=("wasi:cli/command@0.2",))
