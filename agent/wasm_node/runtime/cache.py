@@ -192,7 +192,7 @@ class Cache:
             job.beside.unlink(missing_ok=True)
             if job.tries < _TRIES:
                 return None  # the fork server may have died with it
-            text = "cannot compile: the compiler ran out of its memory or time, or crashed"
+            text = "cannot compile: the compiler ran out of memory, time or disk, or crashed"
             return messages.Refusal(retry=True, reason="CompileFailed", message=text)
         found = json.loads(job.answer)
         if "invalid" in found:
