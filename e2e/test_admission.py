@@ -48,25 +48,19 @@ def test_a_pod_for_another_node_is_rejected(namespace: Namespace, images: Images
         _bound(namespace, "windows", image, os={"name": "windows"}),
         _bound(namespace, "linux", image, os={"name": "linux"}),
     )
-    found = {}
+    found, events = {}, {}
     for each in ("labels", "name", "windows", "linux"):
         status = namespace.wait_over(each)["status"]
         found[each] = (status["phase"], status["reason"], status["message"])
         told = functools.partial(namespace.events, status["reason"])
-        wait_until(told, "its event", within_s=20)
+        events[status["reason"]] = set(wait_until(told, "its event", within_s=20))
 
-    affinity = (
-        "Failed",
-        "NodeAffinity",
-        "Pod was rejected: Predicate NodeAffinity failed: "
-        "node(s) didn't match Pod's node affinity/selector",
-    )
-    system = (
-        "Failed",
-        "PodOSNotSupported",
-        "Pod was rejected: Failed to admit pod as the OS field doesn't match node OS",
-    )
+    label = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
+    field = "Failed to admit pod as the OS field doesn't match node OS"
+    affinity = ("Failed", "NodeAffinity", f"Pod was rejected: {label}")
+    system = ("Failed", "PodOSNotSupported", f"Pod was rejected: {field}")
     assert found == {"labels": affinity, "name": affinity, "windows": system, "linux": system}
+    assert events == {"NodeAffinity": {label}, "PodOSNotSupported": {field}}
 
 
 def test_a_label_counts_at_once(namespace: Namespace, images: Images) -> None:

@@ -204,7 +204,9 @@ def test_a_node_that_is_shutting_down(space: Namespace, images: Images, health: 
     assert (before, [path for path, _ in health.asked]) == ([], ["/bye"])
     assert (unready["reason"], unready["message"]) == ("KubeletNotReady", "node is shutting down")
     assert (late["status"]["phase"], late["status"]["reason"]) == ("Failed", "NodeShutdown")
-    assert late["status"]["message"] == "Pod was rejected as the node is shutting down."
+    assert late["status"]["message"] == (
+        "Pod was rejected: Pod was rejected as the node is shutting down."
+    )
     assert slow
     assert [143, 143] == [
         pods.status(each.pod)["lastState"]["terminated"]["exitCode"] for each in again

@@ -83,6 +83,10 @@ class FakeEvents:
         """Return the reasons of events of pods, in order."""
         return [event.reason for _, event in self.emitted]
 
+    def told(self, name: str) -> list[tuple[str, str]]:
+        """Return reasons and messages of one pod's events, in order."""
+        return [(said.reason, said.message) for pod, said in self.emitted if pod.name == name]
+
 
 class FakeNode:
     """

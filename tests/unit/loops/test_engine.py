@@ -584,8 +584,9 @@ async def test_under_pressure_new_pods_are_refused(bed: Bed) -> None:
     assert health is not None
     assert health.pressures == frozenset({"MemoryPressure"})
     assert ("Failed", "Evicted") == (status["phase"], status["reason"])
-    said = "Pod was rejected: The node had condition: [MemoryPressure]. "
-    assert said == status["message"]
+    why = "The node had condition: [MemoryPressure]. "
+    assert status["message"] == f"Pod was rejected: {why}"
+    assert ("Evicted", why) in bed.events.told("p")
     assert ["asking"] == [each.pod_name for each in bed.containers.specs]
 
 
@@ -603,12 +604,11 @@ async def test_a_pod_that_cannot_be_judged_waits(bed: Bed, monkeypatch: pytest.M
         await bed.until(lambda: bed.container("ssd").get("ready"))
         failed = await bed.pods.over(ids.pod_uid("uid-hdd"))
 
-    told = [
-        (event.reason, event.message) for each, event in bed.events.emitted if each.name == "hdd"
-    ]
+    (told,) = bed.events.told("hdd")
     assert waiting == ([{}, {}], [])
     assert (failed["phase"], failed["reason"]) == ("Failed", "NodeAffinity")
-    assert told == [("NodeAffinity", failed["message"])]
+    assert told[0] == "NodeAffinity"
+    assert failed["message"] == f"Pod was rejected: {told[1]}"
     assert {"p", "ssd"} == {each.pod_name for each in bed.containers.specs}
 
 
@@ -699,7 +699,9 @@ async def test_a_node_that_shuts_down_and_comes_back(bed: Bed) -> None:
         await bed.until(lambda: bed.container().get("restartCount") == 1)
 
     assert ("Failed", "NodeShutdown") == (late["phase"], late["reason"])
-    assert late["message"] == "Pod was rejected as the node is shutting down."
+    why = "Pod was rejected as the node is shutting down."
+    assert late["message"] == f"Pod was rejected: {why}"
+    assert bed.events.told("late") == [("NodeShutdown", why)]
     assert problem == "node is shutting down"
     assert before == 1
     assert [attempt(), attempt(number=1)] == [each.id for each in bed.containers.specs]

@@ -75,7 +75,7 @@ def test_what_fits(
         name, wanted, used, capacity = why
         expected = observed.Rejected(
             f"OutOf{name}",
-            f"Pod was rejected: Node didn't have enough resource: {name}, "
+            f"Node didn't have enough resource: {name}, "
             f"requested: {wanted}, used: {used}, capacity: {capacity}",
         )
 
@@ -116,7 +116,7 @@ def test_a_port_of_the_host_is_one_pods(
         if fits
         else observed.Rejected(
             "NodePorts",
-            "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the "
+            "Predicate NodePorts failed: node(s) didn't have free ports for the "
             f"requested pod ports: {wanted['protocol']} 80 is already that of pod default/other",
         )
     )
@@ -194,30 +194,26 @@ def test_space_on_disk(asked: str, held: str, told: str, fits: bool) -> None:
         if fits
         else observed.Rejected(
             "OutOfephemeral-storage",
-            "Pod was rejected: Node didn't have enough resource: ephemeral-storage, "
+            "Node didn't have enough resource: ephemeral-storage, "
             "requested: 6144, used: 4096, capacity: 9216",
         )
     )
 
 
 OS_FIELD = observed.Rejected(
-    "PodOSNotSupported",
-    "Pod was rejected: Failed to admit pod as the OS field doesn't match node OS",
+    "PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS"
 )
 OS_LABEL = observed.Rejected(
     "PodOSSelectorNodeLabelDoesNotMatch",
-    "Pod was rejected: Failed to admit pod as the `kubernetes.io/os` label doesn't match node "
-    "label",
+    "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label",
 )
 AFFINITY = observed.Rejected(
     "NodeAffinity",
-    "Pod was rejected: Predicate NodeAffinity failed: "
-    "node(s) didn't match Pod's node affinity/selector",
+    "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
 )
 TAINT = observed.Rejected(
     "TaintToleration",
-    "Pod was rejected: Predicate TaintToleration failed: "
-    "node(s) had taints that the pod didn't tolerate",
+    "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate",
 )
 SYSTEM = "kubernetes.io/os"
 WASI = {SYSTEM: "wasi"}

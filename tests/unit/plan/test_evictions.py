@@ -254,7 +254,7 @@ def test_who_may_come_under_pressure(
         return
     assert rejected is not None
     assert rejected.reason == "Evicted"
-    assert rejected.message.startswith("Pod was rejected: The node had condition: [" + refused)
+    assert rejected.message.startswith("The node had condition: [" + refused)
     assert rejected.message.endswith("]. ")
 
 

@@ -202,7 +202,7 @@ def test_a_rejected_pod_says_no_more() -> None:
         "startTime": "2027-01-15T07:59:00Z",
         "qosClass": "BestEffort",
         "reason": "OutOfcpu",
-        "message": "no room",
+        "message": "Pod was rejected: no room",
     }
 
 

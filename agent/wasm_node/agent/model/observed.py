@@ -175,7 +175,12 @@ class ObservedContainer:
 
 @dataclasses.dataclass(frozen=True)
 class Rejected:
-    """The node did not take the pod, for good: reason and message."""
+    """
+    The node did not take the pod, for good: reason and message.
+
+    Its event has the message as it is, its status with the words before it
+    that rejectPod (kubelet.go) puts there.
+    """
 
     reason: str
     message: str

@@ -51,12 +51,8 @@ def is_by_node(rejected: observed.Rejected) -> bool:
     return rejected.reason in _BY_NODE
 
 
-def _rejected(reason: str, why: str) -> observed.Rejected:
-    return observed.Rejected(reason, f"Pod was rejected: {why}")
-
-
 def _failed(predicate: str, why: str) -> observed.Rejected:
-    return _rejected(predicate, f"Predicate {predicate} failed: {why}")
+    return observed.Rejected(predicate, f"Predicate {predicate} failed: {why}")
 
 
 def _of_system(pod: desired.DesiredPod) -> Iterator[observed.Rejected]:
@@ -67,12 +63,12 @@ def _of_system(pod: desired.DesiredPod) -> Iterator[observed.Rejected]:
     its nodeSelector is a label of the Node as any other.
     """
     if pod.metadata.labels.get(node.SYSTEM_LABEL, node.SYSTEM) != node.SYSTEM:
-        yield _rejected(
+        yield observed.Rejected(
             "PodOSSelectorNodeLabelDoesNotMatch",
             f"Failed to admit pod as the `{node.SYSTEM_LABEL}` label doesn't match node label",
         )
     if pod.os not in ("", node.SYSTEM):
-        yield _rejected(
+        yield observed.Rejected(
             "PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS"
         )
 
@@ -101,7 +97,7 @@ def _of_room(
         rows.append((_STORAGE, asked.storage_bytes, used, disk))
     for name, wanted, used, capacity in rows:
         if wanted and used + wanted > capacity:
-            yield _rejected(
+            yield observed.Rejected(
                 f"OutOf{name}",
                 f"Node didn't have enough resource: {name}, "
                 f"requested: {wanted}, used: {used}, capacity: {capacity}",

@@ -208,7 +208,7 @@ def admit(pod: desired.DesiredPod, pressed: frozenset[str]) -> observed.Rejected
     if pressed == {thresholds.Signal.MEMORY.condition} and tolerable:
         return None
     had = " ".join(sorted(pressed))
-    return observed.Rejected(REASON, f"Pod was rejected: The node had condition: [{had}]. ")
+    return observed.Rejected(REASON, f"The node had condition: [{had}]. ")
 
 
 def is_over(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> bool:

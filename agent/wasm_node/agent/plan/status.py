@@ -119,7 +119,7 @@ def _rejected(
         start_time=times.rfc3339(seen.started_at),
         qos_class=wanted.qos_class,
         reason=why.reason,
-        message=why.message,
+        message=f"Pod was rejected: {why.message}",
     )
 
 
