@@ -109,6 +109,17 @@ class EventsContract:
         assert "heard" == (await board.until(other, "Quiet")).message
         assert "0" in {each.message for each in await board.read(board.pod)}
 
+    async def test_one_that_is_not_busy_has_told_all(self, board: Board) -> None:
+        """Who waits for that may go, and nothing is lost."""
+        for number in range(3):
+            board.events.emit(board.pod, actions.Event(f"Last{number}", "words"))
+        async with asyncio.timeout(_WITHIN_S):
+            while board.events.busy:
+                await asyncio.sleep(0.01)
+
+        reasons = [each.reason for each in await board.read(board.pod)]
+        assert ["Last0", "Last1", "Last2"] == sorted(reasons)
+
     async def test_what_cannot_be_told_holds_up_nothing(self, board: Board) -> None:
         """Events that lead nowhere are dropped; the next ones arrive."""
         nowhere = ids.PodRef("no-such-namespace", "p", ids.pod_uid("u"))

@@ -65,9 +65,17 @@ class FakeSink:
 
 
 class FakeEvents:
-    """Events in lists: of pods, and of the node."""
+    """
+    Events in lists: of pods, and of the node.
+
+    Attributes:
+        emitted: of pods, in order.
+        noted: of the node, in order.
+        busy: whether any is to be taken for not told yet.
+    """
 
     def __init__(self) -> None:
+        self.busy = False
         self.emitted: list[tuple[ids.PodRef, actions.Event]] = []
         self.noted: list[actions.Event] = []
 

@@ -41,6 +41,7 @@ from wasm_node.agent.stores import checkpoint, pods
 from wasm_node.protocol import layout, records
 
 _LAST_WORDS_S = 5.0
+"""So long an agent that ends tries to write what it has seen."""
 _LOOK_S = 0.05
 
 
@@ -224,7 +225,7 @@ class PodEngine:
         if await self.runtime.wait_gone():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_WORDS_S):
-                    while self.busy:
+                    while self._statuses.behind or self._outside.events.busy:
                         await self._outside.clock.sleep(_LOOK_S)
 
     @property

@@ -338,6 +338,10 @@ class StatusSink(Protocol):
 class Events(Protocol):
     """What happened, for `kubectl describe`; lossy under pressure."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether any waits to be told or is on its way."""
+
     def emit(self, pod: ids.PodRef, event: actions.Event) -> None:
         """Queue one event; never waits, never fails."""
 

@@ -115,6 +115,11 @@ class _Terminal:
         self._verbose = verbose
         self._lively = sys.stderr.isatty()
 
+    @property
+    def busy(self) -> bool:
+        """Say that nothing waits: it is printed at once."""
+        return False
+
     def progress(self, pod: ids.PodRef, done: int, total: int | None) -> None:
         """Show a transfer on one line of a terminal."""
         if self._lively and total:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ from tests.fakes.prober import FakeProber
 from tests.fakes.puller import FakePuller
 from tests.fakes.resources import FakeResources
 from tests.fakes.workers import FakeWorkers
-from wasm_node.agent import engine, statedir
+from wasm_node.agent import engine, errors, statedir
 from wasm_node.agent.asynckit import clock
 from wasm_node.agent.files import localpods, manifests
-from wasm_node.agent.loops import evicting, reconcile
+from wasm_node.agent.loops import evicting, presence, reconcile
 from wasm_node.agent.model import desired, ids, image, parsing, probe, thresholds
 from wasm_node.protocol import layout, messages, records
 
@@ -47,6 +47,19 @@ def pod(name: str = "p", **spec: Any) -> desired.DesiredPod:
 def attempt(name: str = "p", number: int = 0) -> records.AttemptId:
     """Return the id of an attempt of such a pod."""
     return records.AttemptId(f"uid-{name}", "main", number)
+
+
+class _FailsOnce(localpods.LocalPods):
+    """Pods of which one status cannot be written, once it is told to."""
+
+    fails = False
+
+    async def write(self, pod: ids.PodRef, status: Mapping[str, Any]) -> None:
+        """Write it, or not."""
+        if self.fails:
+            self.fails = False
+            raise errors.Retryable("cannot reach the API server", reason="APIUnavailable")
+        await super().write(pod, status)
 
 
 class Bed:
@@ -707,8 +720,11 @@ async def test_a_node_that_shuts_down_and_comes_back(bed: Bed) -> None:
     assert [attempt(), attempt(number=1)] == [each.id for each in bed.containers.specs]
 
 
-async def test_an_agent_goes_after_a_runtime_that_ends(bed: Bed) -> None:
+async def test_an_agent_goes_after_a_runtime_that_ends(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not before it has told how the pods ended."""
+    monkeypatch.setattr(presence, "BACK_S", 0.01)
     bed.apply(pod())
     async with bed.running() as made:
         await bed.until(lambda: bed.container().get("state", {}).get("running"))
@@ -723,3 +739,49 @@ async def test_an_agent_goes_after_a_runtime_that_ends(bed: Bed) -> None:
 
     assert not early
     assert (told["phase"], told["reason"]) == ("Failed", "Terminated")
+
+
+async def test_an_agent_that_goes_tries_again_to_tell(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that fails is made up for, and events are written, before."""
+    monkeypatch.setattr(presence, "BACK_S", 0.01)
+    bed.pods = flaky = _FailsOnce()
+    bed.apply(pod())
+    async with bed.running() as made:
+        await bed.until(lambda: bed.container().get("state", {}).get("running"))
+        bed.containers.shut_down()
+        flaky.fails = True
+        bed.containers.end(attempt(), 143, records.EndedBy.SHUTDOWN)
+        await bed.until(lambda: not flaky.fails)
+        bed.containers.disconnect()
+        await made.see_off()
+        told = bed.container()["state"]
+
+        bed.events.busy = True
+        async with asyncio.TaskGroup() as group:
+            going = group.create_task(made.see_off())
+            await asyncio.wait([going], timeout=0.1)
+            early = going.done()
+            bed.events.busy = False
+
+    assert told["terminated"]["exitCode"] == 143
+    assert not early
+
+
+async def test_an_agent_that_goes_does_not_try_for_ever(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be no API server any more."""
+    monkeypatch.setattr(presence, "BACK_S", 0.01)
+    monkeypatch.setattr(engine, "_LAST_WORDS_S", 0.01)
+    bed.events.busy = True
+    async with bed.running() as made:
+        await bed.until(lambda: made.runtime.is_here)
+        bed.containers.shut_down()
+        bed.containers.disconnect()
+        await bed.until(lambda: made.runtime.is_ending and not made.runtime.is_here)
+        await made.see_off()
+        tried = bed.events.busy
+
+    assert tried

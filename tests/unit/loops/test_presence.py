@@ -119,8 +119,11 @@ async def test_one_that_still_ends_says_so_again(bed: Bed) -> None:
     assert ["", "node is shutting down"] == bed.said
 
 
-async def test_who_goes_waits_for_a_runtime_that_ends(bed: Bed) -> None:
+async def test_who_goes_waits_for_a_runtime_that_ends(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Until it has gone, and not for one that was not there."""
+    monkeypatch.setattr(presence, "BACK_S", 0.01)
     never = await bed.presence.wait_gone()
     bed.presence.here()
     async with asyncio.TaskGroup() as group:
@@ -142,3 +145,43 @@ async def test_who_goes_does_not_wait_for_one_that_stays(
     bed.presence.here()
 
     assert await bed.presence.wait_gone() is False
+
+
+async def test_who_goes_waits_for_a_supervisor_that_was_killed(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is back and says again that it ends has not gone."""
+    bed.presence.here()
+    bed.presence.ends()
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(bed.presence.wait_gone())
+        await clocks.settle()
+        bed.presence.away("it closed the connection")
+        await clocks.settle()
+        killed = waiting.done()
+        bed.presence.here()
+        await clocks.settle()
+        bed.presence.ends()
+        await clocks.settle()
+        back = waiting.done()
+        monkeypatch.setattr(presence, "BACK_S", 0.01)
+        bed.presence.away("it closed the connection")
+
+    assert (killed, back, waiting.result()) == (False, False, True)
+
+
+async def test_who_goes_does_not_wait_for_the_next_runtime(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is there after it, and was not told to end, is another one."""
+    monkeypatch.setattr(presence, "WORD_S", 0.01)
+    bed.presence.here()
+    bed.presence.ends()
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(bed.presence.wait_gone())
+        await clocks.settle()
+        bed.presence.away("it closed the connection")
+        await clocks.settle()
+        bed.presence.here()
+
+    assert waiting.result() is True

@@ -127,6 +127,24 @@ async def test_a_failed_write_is_tried_again(bed: Bed) -> None:
     assert bed.sink.phases() == ["Running"]
 
 
+async def test_who_waits_to_try_again_is_behind(bed: Bed) -> None:
+    """Until it has gone through, though nothing is under way meanwhile."""
+    found = []
+    for number, (fail_next, pause_s) in enumerate([(1, 0.0), (0, 0.05)]):
+        bed.sink.fail_next, bed.sink.pause_s = fail_next, pause_s
+        bed.wanted.put(_pod())
+        bed.seen.put(UID, _seen(number))
+        while bed.writer.busy:
+            await asyncio.sleep(0)
+        meanwhile = bed.writer.behind
+        bed.clock.advance(1)
+        await bed.written(number + 1)
+        await clocks.settle()
+        found.append((meanwhile, bed.writer.behind))
+
+    assert found == [(True, False), (True, False)]
+
+
 async def test_a_bug_with_one_pod_is_that_pods(bed: Bed, caplog: pytest.LogCaptureFixture) -> None:
     """An unexpected error is logged by name and retried; other pods go on."""
     bed.sink.bugs.add("p")

@@ -56,6 +56,11 @@ class ApiEvents:
         self._waiting = asyncio.Event()
         self._correlator = correlating.Correlator()
 
+    @property
+    def busy(self) -> bool:
+        """Whether any waits to be written or is on its way."""
+        return self._waiting.is_set()
+
     def emit(self, pod: ids.PodRef, event: actions.Event) -> None:
         """Queue one event; never waits, never fails."""
         self._put(pod, event)

@@ -21,6 +21,8 @@ from wasm_node.agent import interfaces
 PATIENCE_S = 10.0
 WORD_S = 1.0
 """Who is told to end at the same time as we are has said so by then."""
+BACK_S = 3.0
+"""A supervisor that was killed while it ended is back by then."""
 SHUTTING_DOWN = "node is shutting down"
 _TO_DO = "see to it that `wasm-node runtime` runs on this host, and read its log"
 
@@ -78,16 +80,21 @@ class Presence:
         """
         Wait for the end of a runtime that ends; say whether there was one.
 
-        One that may be told to end at this moment has a second to say so.
+        One that may be told to end at this moment has a second to say so. One
+        that is away has three to come back, and then again that second: its
+        supervisor may have been killed before all had ended.
         """
-        if self.is_here and not self.is_ending:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(WORD_S):
-                    await self._ending.wait()
-        if not self.is_ending:
+        if not await self._says_it_ends():
             return False
-        await self._away.wait()
-        return True
+        while True:
+            await self._away.wait()
+            if not await _comes(self._here, BACK_S) or not await self._says_it_ends():
+                return True
+
+    async def _says_it_ends(self) -> bool:
+        if self.is_here and not self.is_ending:
+            await _comes(self._ending, WORD_S)
+        return self.is_ending
 
     async def run(self) -> None:
         """Keep `problem` true until cancelled."""
@@ -108,3 +115,10 @@ class Presence:
             self._problem = problem
             for listener in self._listeners:
                 listener()
+
+
+async def _comes(event: asyncio.Event, within_s: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            return await event.wait()
+    return False

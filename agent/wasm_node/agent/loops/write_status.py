@@ -62,6 +62,8 @@ class StatusWriter:
         self._doubted: dict[ids.PodUid, float] = {}
         self._last: set[ids.PodUid] = set()
         """Of these nothing else will be true any more."""
+        self._untold: set[ids.PodUid] = set()
+        """Of these the last write has not gone through."""
         self._paused_until = 0.0
         self._workers = keyed.KeyedWorkers(self._write, limit=_PARALLEL)
         seen.listen(self._workers.poke)
@@ -71,6 +73,11 @@ class StatusWriter:
     def busy(self) -> bool:
         """Whether statuses wait to be written or are on their way."""
         return self._workers.busy
+
+    @property
+    def behind(self) -> bool:
+        """Whether any is still to be written: one that failed counts, too."""
+        return self._workers.busy or bool(self._untold)
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -83,6 +90,7 @@ class StatusWriter:
         self._pauses.pop(uid, None)
         self._doubted.pop(uid, None)
         self._last.discard(uid)
+        self._untold.discard(uid)
 
     async def write_last(self, uid: ids.PodUid) -> None:
         """
@@ -102,6 +110,7 @@ class StatusWriter:
             Throttled: the API server asks for a pause, or did so before.
             Retryable: it may go through later.
         """
+        self._untold.discard(uid)
         wanted, seen = self._wanted.get(uid), self._seen.get(uid)
         if wanted is None or seen is None or seen.forgotten or wanted.gone:
             return
@@ -118,6 +127,7 @@ class StatusWriter:
         status = made.to_builtins()
         if status == self._written.get(uid):
             return
+        self._untold.add(uid)
         self._check_pause()
         try:
             await self._sink.write(wanted.ref, status)
@@ -128,6 +138,7 @@ class StatusWriter:
             self._paused_until = max(self._paused_until, until)
             log.warning("Writing no status for %.0f s: %s", error.after_s, error)
             raise
+        self._untold.discard(uid)
         self._written[uid] = status
         self._conditions[uid] = made.conditions
 
