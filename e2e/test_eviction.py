@@ -213,6 +213,26 @@ def test_a_node_that_is_shutting_down(space: Namespace, images: Images, health: 
     ]
 
 
+def test_an_agent_that_is_told_twice(space: Namespace, images: Images) -> None:
+    """It ends at once, and does not wait for the runtime, which ends, too."""
+    node = space.bed.node
+    lifecycle = {"preStop": {"sleep": {"seconds": 4}}}
+    space.apply(_pod("p", images("sleep"), restart="Always", lifecycle=lifecycle))
+    space.wait_running("p")
+    node.runtime.send(signal.SIGTERM)
+    wait_until(lambda: _unready(space), "a Node that is not Ready", within_s=10)
+    for each in (signal.SIGTERM, signal.SIGINT):
+        node.agent.send(each)
+    node.agent.wait(within_s=2)
+    there = node.runtime.running
+    node.start_agent()
+    node.runtime.wait(within_s=15)
+    node.start_runtime()
+    node.wait_ready()
+
+    assert there
+
+
 def test_a_host_that_is_shutting_down(space: Namespace, images: Images, health: Health) -> None:
     """Told at the same time, the agent goes last, and tells what it saw."""
     node = space.bed.node

@@ -40,16 +40,18 @@ async def serve(chosen: settings.Settings) -> None:
 
     Ending the agent changes nothing for its pods: they run on in the runtime
     and are adopted by the next agent. Where the runtime is told to end as well,
-    the agent goes after it.
+    the agent goes after it; at once, if it is told a second time.
 
     Raises:
         NodeError: the start is impossible as things are.
     """
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # followers of logs
-    stopping = asyncio.Event()
+    stopping, hurried = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        asyncio.get_running_loop().add_signal_handler(
+            number, lambda: (hurried if stopping.is_set() else stopping).set()
+        )
     telling = liveness.Liveness()
     engines: list[engine.PodEngine] = []
     async with telling.run(chosen.health_bind, chosen.health_port):
@@ -59,7 +61,7 @@ async def serve(chosen: settings.Settings) -> None:
                 serving = group.create_task(_serve_alone(chosen, telling, engines.append))
                 await stopping.wait()
                 for each in engines:
-                    await each.see_off()
+                    await each.see_off(hurried)
                 log.info("Stopping; what runs goes on running")
                 serving.cancel()
                 beating.cancel()
