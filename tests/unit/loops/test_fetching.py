@@ -26,6 +26,17 @@ REF = ids.PodRef("default", "p", ids.PodUid("u"))
 Told = list[tuple[str, str, bool]]
 
 
+class _SetClock(FakeClock):
+    """A clock that somebody sets back by an hour each time that it is read."""
+
+    _hours = 0
+
+    def now(self) -> float:
+        """Return what it was set to."""
+        self._hours += 1
+        return super().now() - 3600.0 * self._hours
+
+
 class _SlowPuller(FakePuller):
     """A registry that takes one and a half seconds."""
 
@@ -43,7 +54,7 @@ class Bed:
     """A fetcher, and what it tells."""
 
     def __init__(self) -> None:
-        clock = FakeClock()
+        clock = _SetClock()
         self.events = FakeEvents()
         puller, containers = _SlowPuller(clock), FakeContainers()
         self._fetcher = fetching.Fetcher(puller, containers, self.events, clock, lambda *_: None)

@@ -97,7 +97,7 @@ class Fetcher:
 
     async def _pulled(self, pod: ids.PodRef, wanted: desired.DesiredContainer) -> image.Image:
         self._emit(pod, wanted, "Pulling", f'Pulling image "{wanted.image}"')
-        begun = self._clock.now()
+        begun = self._clock.monotonic()
         try:
             found = await self._puller.pull(
                 wanted.image, progress=lambda done, total: self._progress(pod, done, total)
@@ -109,7 +109,7 @@ class Fetcher:
             self._emit(pod, wanted, "BackOff", said)
             text = f"{said}: {error.reason}: {error}"
             raise errors.Retryable(text, reason="ImagePullBackOff") from error
-        took = durations.shown(self._clock.now() - begun)
+        took = durations.shown(self._clock.monotonic() - begun)
         said = (
             f'Successfully pulled image "{wanted.image}" in {took} ({took} including waiting). '
             f"Image size: {found.size_bytes} bytes. Layout: {found.layout}"
