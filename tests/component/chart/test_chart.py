@@ -189,6 +189,14 @@ def test_wasm_pods_have_their_time_at_a_shutdown(
     assert graces == [total_s + 30, total_s + 40]
 
 
+def test_an_agent_that_hangs_is_replaced_soon() -> None:
+    """It is not given the time that its pod has at a shutdown."""
+    specs = dict(rendering.pod_specs(rendering.rendered()))
+    (container,) = specs["agent"]["containers"]
+
+    assert container["livenessProbe"]["terminationGracePeriodSeconds"] == 5
+
+
 def test_eviction_is_the_agents_own_setting(tmp_path: Path) -> None:
     """Thresholds are checked by the chart, and read by the agent as written."""
     given = {
