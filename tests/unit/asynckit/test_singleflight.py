@@ -99,3 +99,21 @@ async def test_a_cancelled_follower_harms_nobody() -> None:
     assert follower.cancelled()
     assert leader.result() == "done"
     assert work.began == 1
+
+
+async def test_work_anew_is_shared_and_newer_than_the_call() -> None:
+    """Who asks while some is under way gets the next, all of them the same."""
+    flights: SingleFlight[str, str] = SingleFlight()
+    old, new = Work(), Work()
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(flights.do_anew("k", old))
+        await _settle()
+        others = [group.create_task(flights.do_anew("k", new)) for _ in range(3)]
+        await _settle()
+        early = new.began
+        old.end.set_result("old")
+        await _settle()
+        new.end.set_result("new")
+
+    assert (first.result(), [task.result() for task in others]) == ("old", ["new"] * 3)
+    assert (early, new.began) == (0, 1)

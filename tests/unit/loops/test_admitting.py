@@ -1,12 +1,13 @@
 """Pods that come, judged by the Node as known and rejected by it as it is."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from tests.fakes import cluster
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import FakeClock, settle
 from wasm_node.agent import errors
 from wasm_node.agent.loops import admitting
 from wasm_node.agent.model import desired, environment, ids, observed, parsing
@@ -19,10 +20,11 @@ TAINT = {"key": "leaving", "effect": "NoExecute"}
 
 def pod(status: Mapping[str, Any] | None = None, **spec: Any) -> desired.DesiredPod:
     """Return a pod of one container."""
+    uid = spec.pop("uid", UID)
     deleted = {"deletionTimestamp": "2027-01-15T08:00:00Z"} if spec.pop("deleted", False) else {}
     return parsing.pod(
         {
-            "metadata": {"name": "p", "uid": UID, **deleted},
+            "metadata": {"name": "p", "uid": uid, **deleted},
             "spec": {"containers": [{"name": "main", "image": "x"}], **spec},
             "status": status or {},
         }
@@ -30,14 +32,21 @@ def pod(status: Mapping[str, Any] | None = None, **spec: Any) -> desired.Desired
 
 
 class Node(cluster.FakeNode):
-    """One that counts how often it was asked for."""
+    """One that counts how often it was asked for, and may be slow to say."""
 
     asked = 0
+    slow: asyncio.Event | None = None
 
     async def get(self) -> dict[str, Any] | None:
-        """Count, and return it."""
+        """Count, and return what it is now, late."""
         self.asked += 1
-        return await super().get()
+        known, found = self._known, await super().get()
+        if self.slow:
+            self._known = known
+            await self.slow.wait()
+            await asyncio.sleep(0)  # as whatever comes over a network
+            self._known = found
+        return found
 
     def has(self, *taints: Mapping[str, str], **labels: str) -> None:
         """Be changed by others."""
@@ -55,19 +64,23 @@ class Bed:
         self.wanted, self.seen = pods.DesiredStore(), pods.ObservedStore()
         self.clock = FakeClock()
         self.node = Node.standing()
+        self.admitter = self._admitter(self.node)
 
-    async def take_in(self, wanted: desired.DesiredPod, *, node: bool = True) -> str:
-        """Take a pod in; return the reason, if it was rejected."""
-        self.wanted.put(wanted)
-        admitter = admitting.Admitter(
+    def _admitter(self, node: Node | None) -> admitting.Admitter:
+        return admitting.Admitter(
             self.wanted,
             self.seen,
-            self.node if node else None,
+            node,
             lambda: self.room,
             lambda: self.pressures,
             lambda: self.ending,
             self.clock,
         )
+
+    async def take_in(self, wanted: desired.DesiredPod, *, node: bool = True) -> str:
+        """Take a pod in; return the reason, if it was rejected."""
+        self.wanted.put(wanted)
+        admitter = self.admitter if node else self._admitter(None)
         rejected = await admitter.take_in(wanted)
         seen = self.seen.get(wanted.ref.uid)
         assert seen is not None
@@ -123,6 +136,22 @@ async def test_a_pod_waits_while_the_node_cannot_be_read(bed: Bed) -> None:
     bed.node.answers = True
     bed.node.has(disk="ssd")
     assert await bed.take_in(pod(**SSD)) == ""
+
+
+async def test_pods_that_come_together_share_a_look_at_the_node(bed: Bed) -> None:
+    """None that began before they came: it may not see what was just set."""
+    bed.node.slow = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        early = group.create_task(bed.take_in(pod(uid="early", **SSD)))
+        await settle()
+        bed.node.has(disk="ssd")
+        late = [group.create_task(bed.take_in(pod(uid=f"late{n}", **SSD))) for n in range(5)]
+        await settle()
+        bed.node.slow.set()
+
+    assert early.result() == "NodeAffinity"
+    assert [each.result() for each in late] == [""] * 5
+    assert bed.node.asked == 2
 
 
 async def test_a_pod_waits_while_there_is_no_node(bed: Bed) -> None:

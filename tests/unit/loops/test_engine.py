@@ -24,7 +24,7 @@ from wasm_node.agent import engine, errors, statedir
 from wasm_node.agent.asynckit import clock
 from wasm_node.agent.files import localpods, manifests
 from wasm_node.agent.loops import evicting, presence, reconcile
-from wasm_node.agent.model import desired, ids, image, parsing, probe, thresholds
+from wasm_node.agent.model import desired, ids, image, manifest, parsing, probe, thresholds
 from wasm_node.protocol import layout, messages, records
 
 PLACE = engine.Place("wasm-a", "10.0.0.1")
@@ -623,6 +623,45 @@ async def test_a_pod_that_cannot_be_judged_waits(bed: Bed, monkeypatch: pytest.M
     assert told[0] == "NodeAffinity"
     assert failed["message"] == f"Pod was rejected: {told[1]}"
     assert {"p", "ssd"} == {each.pod_name for each in bed.containers.specs}
+
+
+class _SlowNode(cluster.FakeNode):
+    """One that nobody can read for as long as the API server hangs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.answer = asyncio.Event()
+
+    async def read(self, *, fresh: bool) -> manifest.Node:
+        """Read it, fresh ones late."""
+        if fresh:
+            self.asked += 1
+            await self.answer.wait()
+            await asyncio.sleep(0)  # as whatever comes over a network
+        return await super().read(fresh=fresh)
+
+
+async def test_pods_that_cannot_be_judged_keep_nobody_waiting(bed: Bed) -> None:
+    """However many there are: others come, are restarted, and go."""
+    bed.node = slow = _SlowNode.standing()
+    bed.apply(pod(restartPolicy="Always"))
+    other = [pod(f"other{number}", nodeSelector={"disk": "ssd"}) for number in range(100)]
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("ready"))
+        bed.apply(pod(restartPolicy="Always"), *other)
+        await bed.until(lambda: slow.asked)
+        await settle()
+        bed.containers.end(attempt(), 3)
+        bed.apply(pod(restartPolicy="Always"), *other, pod("late"))
+        async with asyncio.timeout(5):
+            await bed.until(lambda: bed.container().get("restartCount") == 1)
+            await bed.until(lambda: bed.container("late").get("ready"))
+        slow.answer.set()
+        failed = [await bed.pods.over(each.ref.uid) for each in other]
+
+    assert {each["reason"] for each in failed} == {"NodeAffinity"}
+    assert slow.asked <= 2
 
 
 async def test_what_has_begun_is_not_judged_again(bed: Bed) -> None:

@@ -48,3 +48,9 @@ class SingleFlight(Generic[Key, Value]):
         finally:
             flight.cancel()  # no effect on a flight that has landed
             del self._flights[key]
+
+    async def do_anew(self, key: Key, work: Callable[[], Awaitable[Value]]) -> Value:
+        """As `do`, by work that begins after this call: ours or another's."""
+        if (flight := self._flights.get(key)) is not None:
+            await asyncio.wait([flight])
+        return await self.do(key, work)

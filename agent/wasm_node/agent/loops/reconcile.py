@@ -4,13 +4,14 @@ One worker per pod: plan, act, observe, until nothing is left to do.
 All decisions are `plan.pods`; here they are carried out, and what came of it
 goes to the observed store, whose change runs the worker again. Pulls take
 long and must not keep a deletion waiting: each is a task of its own, begun by
-a PullImage and cancelled when its pod goes.
+a PullImage and cancelled when its pod goes. A pod that comes may have to wait
+for the API server: until it is taken in it has a worker of another kind.
 """
 
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, assert_never
 
 from wasm_node.agent import errors, interfaces
@@ -28,6 +29,8 @@ _Fetch: TypeAlias = tuple[ids.PodUid, str, str]
 """A pod, its container, and the image that is fetched for it."""
 
 _PARALLEL = 32
+_NEWCOMERS = 10_000
+"""At a time; they do nothing but wait, all for the same."""
 _RETRY_S = 2.0
 
 
@@ -68,6 +71,7 @@ class Reconciler:
         self._refused: dict[ids.PodUid, frozenset[actions.Event]] = {}
         """What has been told of each pod that cannot run as written."""
         self._workers = keyed.KeyedWorkers(self._reconcile, limit=_PARALLEL)
+        self._newcomers = keyed.KeyedWorkers(self._take_in, limit=_NEWCOMERS)
 
     async def run(self) -> None:
         """
@@ -84,6 +88,7 @@ class Reconciler:
         async with asyncio.TaskGroup() as group:
             self._group = group
             group.create_task(self._workers.run())
+            group.create_task(self._newcomers.run())
             group.create_task(self._find_orphans())
 
     def _look_at_all(self) -> None:
@@ -107,8 +112,32 @@ class Reconciler:
         wanted = self._wanted.get(uid)
         if wanted is None:
             return
+        seen = self._seen.get(uid)
+        if seen is None:
+            self._newcomers.poke(uid)
+        else:
+            await self._trying(wanted, self._go_on(wanted, seen))
+
+    async def _take_in(self, uid: ids.PodUid) -> None:
+        """
+        Make a pod that came one that is observed, which has it looked at.
+
+        What runs was listed before; of this one only its source may know.
+        """
+        wanted = self._wanted.get(uid)
+        if wanted is not None and self._seen.get(uid) is None:
+            await self._trying(wanted, self._admit(wanted))
+
+    async def _admit(self, wanted: desired.DesiredPod) -> None:
+        rejected = await self._hands.admitter.take_in(wanted)
+        if rejected:
+            self._emit(wanted, actions.Event(rejected.reason, rejected.message, warning=True))
+
+    async def _trying(self, wanted: desired.DesiredPod, work: Awaitable[None]) -> None:
+        """Do it, and have the pod looked at again if it cannot be done now."""
+        uid = wanted.ref.uid
         try:
-            await self._go_on(wanted)
+            await work
         except errors.NodeError as error:
             log.warning("Pod %s: %s", wanted.ref, error)
             asked_s = error.after_s if isinstance(error, errors.Throttled) else 0.0
@@ -117,15 +146,8 @@ class Reconciler:
             log.exception("Pod %s: cannot go on; trying again", wanted.ref)
             self._workers.poke_later(uid, _RETRY_S)
 
-    async def _go_on(self, wanted: desired.DesiredPod) -> None:
+    async def _go_on(self, wanted: desired.DesiredPod, seen: observed.ObservedPod) -> None:
         uid = wanted.ref.uid
-        seen = self._seen.get(uid)
-        if seen is None:
-            # What runs was listed before; of this one only its source may know.
-            rejected = await self._hands.admitter.take_in(wanted)
-            if rejected:
-                self._emit(wanted, actions.Event(rejected.reason, rejected.message, warning=True))
-            return  # what is observed has changed: we are called again
         if seen.forgotten:
             if wanted.gone:
                 self._hands.ender.drop(uid)
