@@ -10,8 +10,9 @@ import contextlib
 import dataclasses
 import enum
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from wasm_node.protocol import journal, layout, messages, records
 from wasm_node.runtime import crilog, durable, lastwords, processes
@@ -20,6 +21,8 @@ _END_BYTES = 1 << 16
 _MOST_DENIED_BESIDE = 32
 """A probe runs without end, and may want of another address each time."""
 _COMMAND_CHARS = 64
+
+Read = TypeVar("Read")
 
 
 class Phase(enum.Enum):
@@ -174,6 +177,15 @@ def _end_of(log: Path) -> bytes:
     return read.partition(b"\n")[2] if behind else read
 
 
+def _read(path: Path, parse: Callable[[bytes], Read]) -> Read | None:
+    """Read a record; None: there is none, or a power cut left it empty."""
+    raw = durable.read(path)
+    try:
+        return None if raw is None else parse(raw)
+    except ValueError:
+        return None
+
+
 def _remove(directory: Path) -> None:
     lastwords.remove(directory / layout.MESSAGE)
     for path in directory.iterdir():
@@ -200,13 +212,10 @@ class Attempts:
         for each in layout.attempts(self._state):
             found = self.new(each)
             found.read_journal()
-            ended = durable.read(found.directory / layout.EXIT)
-            stopped = durable.read(found.directory / layout.STOP)
-            found.spared = int(durable.read(found.directory / layout.SPARED) or 0)
-            if stopped is not None:
-                found.stop = journal.StopNote.from_json(stopped)
-            if ended is not None:
-                found.exit = records.ExitRecord.from_json(ended)
+            found.exit = _read(found.directory / layout.EXIT, records.ExitRecord.from_json)
+            found.stop = _read(found.directory / layout.STOP, journal.StopNote.from_json)
+            found.spared = _read(found.directory / layout.SPARED, int) or 0
+            if found.exit is not None:
                 found.phase = Phase.ENDED
             elif found.told.pid:
                 found.read_spec()

@@ -123,10 +123,9 @@ class Cache:
         if self._link.about is None:
             return None
         path = self._path(digest)
-        raw = durable.read(path.with_suffix(".json"))
-        if raw is None:
+        found = _whole(path)
+        if found is None:
             return None
-        found = json.loads(raw)
         before = found.get("path", "")
         if before != module and not os.path.exists(before):  # noqa: PTH110  # a str
             with contextlib.suppress(OSError):  # a full disk: then it may be compiled again
@@ -220,7 +219,17 @@ def _key(digest: str, about: forklink.About) -> str:
 
 
 def _note(path: Path, found: dict[str, Any]) -> None:
-    durable.write(path.with_suffix(".json"), json.dumps(found).encode())
+    noted = {**found, "bytes": path.stat().st_size}
+    durable.write(path.with_suffix(".json"), json.dumps(noted).encode())
+
+
+def _whole(path: Path) -> dict[str, Any] | None:
+    """Read what is noted of code; None: a power cut has left less than that."""
+    try:
+        found: dict[str, Any] = json.loads(path.with_suffix(".json").read_bytes())
+        return found if found["bytes"] == path.stat().st_size else None
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _of(path: Path, about: forklink.About) -> str | None:

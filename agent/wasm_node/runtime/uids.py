@@ -7,6 +7,7 @@ it is used, and free again once the pod is forgotten. Without root there is
 none to give: all workers are then who we are.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -29,7 +30,8 @@ class Uids:
         self._next = first + 1
         self._of: dict[str, int] = {}
         for path in layout.pods(state).glob(f"*/{layout.UID}"):
-            self._of[path.parent.name] = int(path.read_bytes())
+            with contextlib.suppress(ValueError):  # a power cut may have left it empty
+                self._of[path.parent.name] = int(path.read_bytes())
 
     def compiler(self) -> int | None:
         """Return who compiles."""

@@ -8,7 +8,7 @@ import signal
 from tests.component.runtime import running
 from tests.component.runtime.running import RunningRuntime
 from wasm_node.agent.model import observed
-from wasm_node.protocol import records
+from wasm_node.protocol import layout, records
 from wasm_node.protocol.records import EndedBy, Mount
 
 
@@ -131,3 +131,24 @@ async def test_endings_outlive_everything(own: RunningRuntime) -> None:
     own.start()
 
     assert how == await own.ended(spec.id)
+
+
+async def test_what_a_power_cut_left_empty_stops_nobody(own: RunningRuntime) -> None:
+    """An ending is the journal's then; programs are compiled anew."""
+    spec, stopped = own.spec("exit", "42", pod="before"), own.spec("spin", pod="stopped")
+    await own.run(spec)
+    await own.started(stopped)
+    await own.containers.stop(stopped.id, grace_s=60.0)
+    assert own.process is not None
+    own.process.kill()
+    own.process.wait()
+    files = [each for each in own.settings.state.rglob("*") if each.is_file()]
+    for each in files:
+        if each.name != layout.JOURNAL:
+            os.truncate(each, 0)
+    own.start()
+
+    assert (await own.ended(spec.id)).code == 42
+    assert (await own.ended(stopped.id)).ended_by is EndedBy.UNKNOWN
+    again = own.spec("exit", "43", pod="before", attempt=1)
+    assert (await own.run(again)).code == 43
