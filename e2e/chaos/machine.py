@@ -21,6 +21,7 @@ from e2e.cluster.node import WasmNode
 _UID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TEMPORARY = re.compile(r"\btmp\w{8}\b")  # as Python's tempfile names them
 _WORKER = "wasm:"
+_LOOKS = 3
 _NAMESPACES = ("net", "mnt", "pid", "ipc")
 _BUILT = ("images", "compiled", "pki")  # of no pod
 
@@ -43,7 +44,18 @@ def is_alive(known: Process) -> bool:
 
 
 def peer(own_port: int, its_port: int) -> Process | None:
-    """Find who has the other end of a connection over 127.0.0.1."""
+    """
+    Find who has the other end of a connection over 127.0.0.1.
+
+    NB: the kernel gives its table page by page, and a row may move from one
+    that is to come to one that was read; so who is not found is looked for
+    again.
+    """
+    found = (_peer(own_port, its_port) for _ in range(_LOOKS))
+    return next((each for each in found if each is not None), None)
+
+
+def _peer(own_port: int, its_port: int) -> Process | None:
     wanted = (f"0100007F:{its_port:04X}", f"0100007F:{own_port:04X}")
     rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
     inodes = [row[9] for row in rows if (row[1], row[2]) == wanted]

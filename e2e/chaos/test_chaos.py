@@ -19,8 +19,9 @@ def bed(
     guard: Guard, breakable: Bed, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[beds.ChaosBed]:
     """Give a node behind a proxy, on the cluster that may be broken."""
-    directory = tmp_path_factory.mktemp("chaos") / "c"
-    with beds.standing(guard, breakable.plane, directory, "wasm-chaos", seed=_SEED) as made:
+    directory = tmp_path_factory.mktemp("chaos")
+    name = f"wasm-{directory.name}"  # the namespace of the one before may be there still
+    with beds.standing(guard, breakable.plane, directory / "c", name, seed=_SEED) as made:
         yield made
 
 
