@@ -50,6 +50,16 @@ class Bed:
             self.plane.kubectl(*words, "pods", "--all", f"-n={name}", "--grace-period=1")
 
 
+@contextlib.contextmanager
+def alone(plane: ControlPlane, node: WasmNode) -> Iterator[Bed]:
+    """Give a bed of a node that only some tests need; then it goes."""
+    with watching.PodWatcher(plane) as watcher:
+        yield Bed(plane, node, watcher)
+    node.agent.terminate(within_s=10)
+    node.runtime.terminate(within_s=20)
+    plane.kubectl("delete", "node", node.name)
+
+
 @dataclass(frozen=True)
 class Namespace:
     """One namespace and what a test does in it."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from e2e import pods, watching
+from e2e import namespaces, pods
 from e2e.cluster import ControlPlane, Guard, WasmNode, wait_until
 from e2e.health import Health
 from e2e.namespaces import Bed, Namespace
@@ -38,11 +38,8 @@ def small(
     ]
     directory = tmp_path_factory.mktemp("small") / "s"
     node = WasmNode.start(guard, directory, plane, _NAME, settings=settings, limits=limits)
-    with watching.PodWatcher(plane) as watcher:
-        yield Bed(plane, node, watcher)
-    node.agent.terminate(within_s=10)
-    node.runtime.terminate(within_s=20)
-    plane.kubectl("delete", "node", _NAME)
+    with namespaces.alone(plane, node) as bed:
+        yield bed
 
 
 @pytest.fixture
@@ -223,7 +220,7 @@ def test_an_agent_that_is_told_twice(space: Namespace, images: Images) -> None:
     wait_until(lambda: _unready(space), "a Node that is not Ready", within_s=10)
     for each in (signal.SIGTERM, signal.SIGINT):
         node.agent.send(each)
-    node.agent.wait(within_s=2)
+    node.agent.wait(within_s=10)
     there = node.runtime.running
     node.start_agent()
     node.runtime.wait(within_s=15)

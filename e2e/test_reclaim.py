@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from e2e import images as oci
-from e2e import pods, watching
+from e2e import namespaces, pods
 from e2e.cluster import ControlPlane, Guard, Registry, WasmNode, wait_until
 from e2e.namespaces import Bed, Namespace
 from tests.wasm import guests
@@ -89,11 +89,8 @@ def full(
         state=disk.path,
         through=disk.through,
     )
-    with watching.PodWatcher(plane) as watcher:
-        yield Bed(plane, node, watcher)
-    node.agent.terminate(within_s=10)
-    node.runtime.terminate(within_s=20)
-    plane.kubectl("delete", "node", _NAME)
+    with namespaces.alone(plane, node) as bed:
+        yield bed
 
 
 @pytest.fixture
@@ -101,6 +98,11 @@ def space(full: Bed) -> Iterator[Namespace]:
     """Give an empty namespace, whose pods belong on that node."""
     with full.namespace() as made:
         yield made
+
+
+def _is_full(plane: ControlPlane) -> bool:
+    node = plane.admin.get(f"/api/v1/nodes/{_NAME}")
+    return bool(pods.condition(node, "DiskPressure")["status"] == "True")
 
 
 def _pod(name: str, image: str, **more: Any) -> dict[str, Any]:
@@ -145,14 +147,7 @@ def test_a_full_disk_costs_an_image_and_no_pod(
     wait_until(lambda: disk.blobs() == needed, "the image being removed", within_s=20)
     wait_until(lambda: disk.code() == code, "its code being removed", within_s=10)
     wait_until(lambda: "NodeHasDiskPressure" in _told(plane), "an event", within_s=20)
-    wait_until(
-        lambda: (
-            pods.condition(plane.admin.get(f"/api/v1/nodes/{_NAME}"), "DiskPressure")["status"]
-            == "False"
-        ),
-        "no pressure",
-        within_s=30,
-    )
+    wait_until(lambda: not _is_full(plane), "no pressure", within_s=30)
     space.kubectl("delete", "pod", "keep", "--grace-period=1")
     space.apply(_pod("again", small, restart="Always", imagePullPolicy="Never"))
     space.wait_running("again")
@@ -194,14 +189,7 @@ def test_a_disk_without_any_room_costs_a_pod(space: Namespace, disk: Disk, image
     said = space.bed.node.agent.log.read_text()
     filler.unlink()
     wait_until(lambda: message in noted.read_text(), "a note of it", within_s=20)
-    wait_until(
-        lambda: (
-            pods.condition(plane.admin.get(f"/api/v1/nodes/{_NAME}"), "DiskPressure")["status"]
-            == "False"
-        ),
-        "no pressure",
-        within_s=30,
-    )
+    wait_until(lambda: not _is_full(plane), "no pressure", within_s=30)
 
     assert left == 0
     assert (evicted["status"]["phase"], evicted["status"]["reason"]) == ("Failed", "Evicted")
