@@ -54,11 +54,21 @@ def guard() -> Iterator[Guard]:
         yield guard
 
 
-@pytest.fixture
-def short_path() -> Iterator[Path]:
-    """Give a new directory with a short path, as sockets lie below it."""
+@pytest.fixture(scope="session")
+def short_paths() -> Iterator[Path]:
+    """
+    Give a directory with a short path, as sockets lie below it.
+
+    It outlives its tests: what reads a kubeconfig keeps files for later.
+    """
     with tempfile.TemporaryDirectory(prefix="wn-", ignore_cleanup_errors=True) as root:
         yield Path(root)
+
+
+@pytest.fixture
+def short_path(short_paths: Path) -> Path:
+    """Give a new directory with a short path."""
+    return Path(tempfile.mkdtemp(dir=short_paths))
 
 
 @pytest.fixture(scope="session")
