@@ -23,7 +23,6 @@ from e2e.cluster import Failed, api, wait_until
 
 _SETTLE_WITHIN_S = 120.0
 _GONE_WITHIN_S = 60.0
-_LAST_LINES = 40
 
 
 class ChaosRun:
