@@ -69,10 +69,14 @@ async def _joined(agent: agents.Agent) -> AsyncIterator[Joined]:
         approving = group.create_task(_approve(agent))
         async with assumed as known:
             made = Joined(known, clock)
-            keeping = group.create_task(known.run(lambda: None))
+            keeping = group.create_task(known.run(_nothing))
             yield made
             keeping.cancel()
         approving.cancel()
+
+
+async def _nothing() -> None:
+    """Serve nothing with it."""
 
 
 async def _approve(agent: agents.Agent) -> None:

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import secrets
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -219,6 +220,42 @@ def test_a_second_agent_waits_for_the_first(make: Make) -> None:
     assert len(first.requests("client")) == 1
 
 
+def test_an_agent_serves_until_its_heir_does(make: Make) -> None:
+    """
+    Told to end, it answers until the Node names who answers instead.
+
+    However long the heir's certificate takes: at an address that is gone, the
+    API server would wait for half a minute.
+    """
+    old = make()
+    old.join()
+    old.start_runtime()
+    wait_until(lambda: old.plane.node_is_ready(old.name), "Ready", within_s=_WITHIN_S)
+    heir = agents.Agent(old.plane, old.guard, old.name, old.directory / "heir")
+    heir.settings = {
+        **old.settings,
+        "healthPort": heir.settings["healthPort"],
+        "address": {"value": "127.0.0.2"},
+        "kubelet": {**old.settings["kubelet"], "bind": "127.0.0.2"},
+    }
+    heir.start()
+    heir.wait_log("Standing by: another agent is running on")
+
+    old.process.send(signal.SIGTERM)
+    old.wait_log("Serving on until the agent at 127.0.0.2 has taken over")
+    heir.pending("serving")
+    named, answered = _address(old), old.served()
+    heir.approve("serving")
+    wait_until(lambda: _address(old) == "127.0.0.2", "the heir's address", within_s=_WITHIN_S)
+    both = old.served(), heir.served()
+    old.process.wait(_WITHIN_S)
+
+    assert named == "127.0.0.1"
+    assert all("wasm_node_info" in each for each in (answered, *both))
+    assert "has not taken over" not in old.log()
+    assert heir.wait_served()
+
+
 def test_a_second_agent_of_a_name_waits(make: Make) -> None:
     """From another directory it neither writes the Node nor the Lease."""
     first, second = make(), make()
@@ -270,3 +307,8 @@ def test_flags_count_more_than_the_file(make: Make) -> None:
 
     assert node["status"]["addresses"] == [{"type": "ExternalIP", "address": "127.0.0.1"}]
     assert json.loads(agent.directory.joinpath("agent.yaml").read_text())["nodeName"] == "not-this"
+
+
+def _address(agent: agents.Agent) -> str:
+    (address,) = agent.node()["status"]["addresses"]
+    return str(address["address"])

@@ -2,8 +2,8 @@
 Upgrades: the agent's is no event for pods, the runtime's waits for a drain.
 
 The next image pulls slowly, as on a real day: 16 MB at 20 Mbit/s. Meanwhile a
-watcher asks for all that a cluster asks of a node, again and again, and keeps
-the longest time that each was missing.
+watcher asks for all that a cluster asks of a node, again and again, and notes
+whatever was not answered.
 """
 
 import contextlib
@@ -29,21 +29,20 @@ Check = Callable[[], bool]
 _REPLICAS = 20
 _MEGABYTES, _MBIT = 16, 20
 _LEASE_S = 40.0
-_MISSING_AT_MOST_S = {"Ready": 0, "Lease": 0, "certificate": 20, "logs": 20}
 _WITHIN_S = 120.0
 
 
 class Watch:
-    """How long each of some checks failed at a stretch, at most."""
+    """Which of some checks failed, and how."""
 
     def __init__(self, checks: Mapping[tuple[str, str], Check]) -> None:
         self._checks = checks
-        self.longest = dict.fromkeys(checks, 0.0)
+        self.missed: list[tuple[str, str, str]] = []
         self._over = threading.Event()
 
     def all_hold(self) -> bool:
         """Say whether none fails now."""
-        return all(map(_holds, self._checks.values()))
+        return not any(map(_missing, self._checks.values()))
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -59,27 +58,23 @@ class Watch:
                 thread.join()
 
     def _watch(self, name: tuple[str, str], check: Check) -> None:
-        failing_since: float | None = None
         while not self._over.wait(0.1):
-            began = time.monotonic()
-            if _holds(check):
-                failing_since = None
-                continue
-            failing_since = failing_since or began
-            self.longest[name] = max(self.longest[name], time.monotonic() - failing_since)
+            if why := _missing(check):
+                self.missed.append((*name, why))
 
 
-def _holds(check: Check) -> bool:
+def _missing(check: Check) -> str:
+    """Say what is wrong; empty: nothing is."""
     try:
-        return check()
-    except (OSError, HTTPException, api.Refused):
-        return False
+        return "" if check() else "not so"
+    except (OSError, HTTPException, api.Refused) as error:
+        return repr(error)
 
 
 def test_an_agent_upgrade_is_no_event_for_pods(
     hosts: Hosts, release: Release, namespace: Namespace, images: Images
 ) -> None:
-    """Same processes, same containers; the node is Ready all along."""
+    """Same processes, same containers; no request goes without its answer."""
     _deploy(namespace, images("count"), _REPLICAS)
     before, workers = _containers(namespace), _workers(release)
     old = {pod["metadata"]["uid"] for pod in release.pods("agent")}
@@ -100,8 +95,7 @@ def test_an_agent_upgrade_is_no_event_for_pods(
     assert took_s > _MEGABYTES * 8 / _MBIT  # or nothing was slow
     assert _containers(namespace) == before
     assert _workers(release) == workers
-    for (what, node), seconds in watch.longest.items():
-        assert seconds <= _MISSING_AT_MOST_S[what], (what, node, watch.longest)
+    assert not watch.missed
 
 
 def test_a_runtime_is_replaced_after_a_drain(

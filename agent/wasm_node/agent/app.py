@@ -23,7 +23,7 @@ from wasm_node.agent.host import figures
 from wasm_node.agent.kube import client, events, nodes, podsink, podsource, reviews
 from wasm_node.agent.logs import changes, store
 from wasm_node.agent.logs import pods as pod_logs
-from wasm_node.agent.loops import claim, evicting, heartbeat
+from wasm_node.agent.loops import claim, evicting, heartbeat, leaving
 from wasm_node.agent.oci import lookup, puller
 from wasm_node.agent.plan import node as planning
 from wasm_node.agent.probes import commands, network
@@ -32,6 +32,8 @@ from wasm_node.agent.server import kubelet, liveness
 log = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
+_SERVED_WITHIN_S = 10.0
+"""After that the Node names our address also without a certificate for it."""
 
 
 async def serve(chosen: settings.Settings) -> None:
@@ -39,38 +41,36 @@ async def serve(chosen: settings.Settings) -> None:
     Be a node until SIGTERM or SIGINT.
 
     Ending the agent changes nothing for its pods: they run on in the runtime
-    and are adopted by the next agent. Where the runtime is told to end as well,
-    the agent goes after it; at once, if it is told a second time.
+    and are adopted by the next agent. One that stands by takes over first, and
+    where the runtime is told to end as well, the agent goes after it; at once,
+    if it is told a second time.
 
     Raises:
         NodeError: the start is impossible as things are.
     """
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))  # followers of logs
-    stopping, hurried = asyncio.Event(), asyncio.Event()
+    stopping = leaving.Leaving()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(
-            number, lambda: (hurried if stopping.is_set() else stopping).set()
-        )
+        asyncio.get_running_loop().add_signal_handler(number, stopping.ask)
     telling = liveness.Liveness()
-    engines: list[engine.PodEngine] = []
     async with telling.run(chosen.health_bind, chosen.health_port):
         with errors.unwrapped():
             async with asyncio.TaskGroup() as group:
                 beating = group.create_task(telling.beat())
-                serving = group.create_task(_serve_alone(chosen, telling, engines.append))
-                await stopping.wait()
-                for each in engines:
-                    await each.see_off(hurried)
+                serving = group.create_task(_serve_alone(chosen, telling, stopping))
+                await stopping.asked.wait()
                 log.info("Stopping; what runs goes on running")
-                serving.cancel()
+                if not stopping.attended:
+                    serving.cancel()
+                await asyncio.wait([serving])
                 beating.cancel()
 
 
 async def _serve_alone(
     chosen: settings.Settings,
     telling: liveness.Liveness,
-    built: Callable[[engine.PodEngine], None],
+    stopping: leaving.Leaving,
 ) -> None:
     directory = statedir.StateDir(chosen.state_dir, chosen.run_dir, chosen.log_dir)
     pause = backoff.Backoff(first_s=0.2, most_s=5.0)
@@ -86,9 +86,10 @@ async def _serve_alone(
         _say(telling, f"standing by: {why}", ready=True)
 
     another = f"another agent is running on {directory.state}"
-    async with directory.locked(lambda: stand_by(another)):
+    address = chosen.address.value
+    async with directory.locked(lambda: stand_by(another), address=address) as lock:
         _say(telling, "joining the cluster")
-        await _serve(chosen, directory, telling, stand_by, built)
+        await _serve(chosen, directory, lock, telling, stand_by, stopping)
 
 
 def _say(telling: liveness.Liveness, what: str, *, ready: bool = False) -> None:
@@ -104,9 +105,10 @@ async def _figures(pods: engine.PodEngine, measured: metrics.Metrics) -> bytes:
 async def _serve(
     chosen: settings.Settings,
     directory: statedir.StateDir,
+    lock: statedir.Lock,
     telling: liveness.Liveness,
     stand_by: Callable[[str], None],
-    built: Callable[[engine.PodEngine], None],
+    stopping: leaving.Leaving,
 ) -> None:
     time = clock.SystemClock()
     logs = store.CriLogStore(chosen.log_dir)
@@ -220,14 +222,32 @@ async def _serve(
         await claimed.claim(stand_by)
         await beat.register()
         _say(telling, f"serving node {chosen.node_name}", ready=True)
+
+        async def report() -> None:
+            # By then, what is asked at the address that it names is answered.
+            await pods.listed()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SERVED_WITHIN_S):
+                    await known.served.wait()
+            await beat.report()
+
+        parts = (
+            known.run(server.look_again),
+            server.follow_files(),
+            claimed.watch(),
+            beat.renew(),
+            report(),
+            happened.run(),
+            pods.run(),
+        )
         async with asyncio.TaskGroup() as group:
-            group.create_task(known.run(server.look_again))
-            group.create_task(claimed.watch())
-            group.create_task(beat.renew())
-            group.create_task(beat.report())
-            group.create_task(happened.run())
-            group.create_task(pods.run())
-            built(pods)
+            working = [group.create_task(each) for each in parts]
+            stopping.attended = True
+            await stopping.asked.wait()
+            await stopping.unless_hurried(pods.see_off())
+            for each in working:
+                each.cancel()
+        await stopping.unless_hurried(leaving.hand_over(lock, own, address, time))
 
 
 async def _identity(

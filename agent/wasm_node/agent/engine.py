@@ -215,21 +215,17 @@ class PodEngine:
             if self._collector is not None:
                 group.create_task(self._collector.run())
 
-    async def see_off(self, hurried: asyncio.Event) -> None:
+    async def listed(self) -> None:
+        """Return once all pods of this node are known."""
+        await self._wanted.listed.wait()
+
+    async def see_off(self) -> None:
         """
         Return once an agent that is told to end may go: after a second.
 
         Where the runtime ends, too, hooks are called and ends are told before;
-        that is over with the runtime, but for the last words' way. Whoever is
-        `hurried` goes at once.
+        that is over with the runtime, but for the last words' way.
         """
-        async with asyncio.TaskGroup() as group:
-            either = [group.create_task(self._last_words()), group.create_task(hurried.wait())]
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            for each in either:
-                each.cancel()
-
-    async def _last_words(self) -> None:
         if await self.runtime.wait_gone():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_WORDS_S):

@@ -37,6 +37,7 @@ class Identity:
         api: the API server, as the node.
         kubelet: the kubelet API's settings, with the files that it has.
         awaits_files: whether those may still have to come.
+        served: set once the kubelet API has a certificate for its address.
     """
 
     def __init__(
@@ -53,6 +54,9 @@ class Identity:
         self.kubelet = kubelet
         self.awaits_files = serving is not None or authorities_file is not None
         self._own = own
+        self.served = asyncio.Event()
+        if serving is None:
+            self.served.set()
         self._serving = serving
         self._authorities_file = authorities_file
         self._find_authorities = find_authorities
@@ -125,14 +129,19 @@ class Identity:
                 kubelet = msgspec.structs.replace(kubelet, client_ca_file=trusted)
             yield cls(api, kubelet, own, serving, trusted, find_authorities, clock)
 
-    async def run(self, files_changed: Callable[[], None]) -> None:
+    async def run(self, files_changed: Callable[[], Awaitable[None]]) -> None:
         """Keep all of it valid until cancelled."""
+
+        async def serve() -> None:
+            await files_changed()
+            self.served.set()
+
         async with asyncio.TaskGroup() as group:
             if self._own is not None:
                 group.create_task(self._own.keep(self.api))
             if self._serving is not None:
                 signer = csr.ApiSigner(lambda: contextlib.nullcontext(self.api), "the node")
-                group.create_task(self._serving.keep(signer, files_changed))
+                group.create_task(self._serving.keep(signer, serve))
             if self._authorities_file is not None:
                 group.create_task(self._follow_authorities(self._authorities_file, files_changed))
 
@@ -146,7 +155,7 @@ class Identity:
                     found[kind] = model.expiry(file.read_bytes())
         return found
 
-    async def _follow_authorities(self, path: Path, changed: Callable[[], None]) -> None:
+    async def _follow_authorities(self, path: Path, changed: Callable[[], Awaitable[None]]) -> None:
         pause = backoff.Backoff(first_s=1.0, most_s=60.0)
         while True:
             try:
@@ -158,7 +167,7 @@ class Identity:
             pause.reset()
             if await asyncio.to_thread(_update, path, found):
                 log.info("Clients of the kubelet API are known by the CA in %s", path)
-                changed()
+                await changed()
             await self._clock.sleep(_AUTHORITIES_S)
 
 

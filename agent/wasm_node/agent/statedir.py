@@ -22,6 +22,25 @@ from wasm_node.protocol import layout
 _LOCK_LOOK_S = 0.1
 
 
+class Lock:
+    """The hold of one agent on a state directory, until it is released."""
+
+    def __init__(self, file: IO[str], queue: Path) -> None:
+        self._file = file
+        self._queue = queue
+
+    def heir(self) -> str:
+        """Return the address of who stands by; empty: nobody does. Blocks."""
+        with contextlib.suppress(FileNotFoundError), self._queue.open() as queue:
+            if not _try_lock(queue):
+                return queue.read()
+        return ""
+
+    def release(self) -> None:
+        """Let another agent have the directory; this one only reads it now."""
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
+
 class StateDir:
     """Paths below one state directory and one run directory."""
 
@@ -61,20 +80,26 @@ class StateDir:
         return self.pods / uid
 
     @contextlib.asynccontextmanager
-    async def locked(self, stand_by: Callable[[], None]) -> AsyncIterator[None]:
+    async def locked(
+        self, stand_by: Callable[[], None], *, address: str = ""
+    ) -> AsyncIterator[Lock]:
         """
         Hold the directory: one agent at a time.
 
-        While another process holds it, wait; `stand_by` is called once, then.
-        Secrets that a killed holder left in the run directory are removed.
+        While another process holds it, wait in line; whoever is next calls
+        `stand_by`, and the holder can see its `address`. Secrets that a killed
+        holder left in the run directory are removed.
         """
+        queue = self.state / "agent.next"
         with (self.state / "agent.lock").open("a") as file:
             if not _try_lock(file):
-                stand_by()
-                while not _try_lock(file):  # noqa: ASYNC110  # of another process
-                    await asyncio.sleep(_LOCK_LOOK_S)
+                with queue.open("a") as place:
+                    await _lock(place)
+                    await asyncio.to_thread(queue.write_text, address)
+                    stand_by()
+                    await _lock(file)
             await asyncio.to_thread(shutil.rmtree, self.credentials, ignore_errors=True)
-            yield
+            yield Lock(file, queue)
 
     def holder(self) -> str:
         """Return what this state directory is known by; made once, blocks."""
@@ -110,6 +135,11 @@ def write_secret(path: Path, content: bytes) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+async def _lock(file: IO[str]) -> None:
+    while not _try_lock(file):  # noqa: ASYNC110  # of another process
+        await asyncio.sleep(_LOCK_LOOK_S)
 
 
 def _try_lock(file: IO[str]) -> bool:

@@ -37,7 +37,7 @@ class Bed:
         """The key of a request under way."""
         return self.directory.pki / "serving.key"
 
-    def use(self) -> None:
+    async def use(self) -> None:
         """Count the certificates that were said to be there."""
         self.used += 1
 

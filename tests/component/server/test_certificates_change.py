@@ -1,7 +1,9 @@
 """Certificates are replaced under a serving node, without a break."""
 
+import asyncio
 import contextlib
 import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -11,7 +13,7 @@ import trustme
 
 from tests.component.server.conftest import Node
 from wasm_node.agent import errors
-from wasm_node.agent.server import tls
+from wasm_node.agent.server import kubelet, tls
 
 
 async def serial(session: aiohttp.ClientSession, node: Node, context: ssl.SSLContext) -> str:
@@ -24,6 +26,15 @@ async def serial(session: aiohttp.ClientSession, node: Node, context: ssl.SSLCon
         return str(transport.get_extra_info("peercert")["serialNumber"])
 
 
+@contextlib.asynccontextmanager
+async def _following(server: kubelet.KubeletServer) -> AsyncIterator[None]:
+    """Have changed files taken over meanwhile."""
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(server.follow_files())
+        yield
+        following.cancel()
+
+
 async def test_a_new_certificate_serves_new_connections(unstarted: Node) -> None:
     """A follow goes on over the old one, while others get the new one."""
     server = unstarted.make_server(reload_s=0.01)
@@ -32,6 +43,7 @@ async def test_a_new_certificate_serves_new_connections(unstarted: Node) -> None
     with unstarted.news:
         async with (
             server.run() as unstarted.port,
+            _following(server),
             aiohttp.ClientSession(connector=connector) as session,
         ):
             follow = await session.get(unstarted.url() + "?follow=true", ssl=context)
@@ -54,6 +66,7 @@ async def test_a_client_authority_taken_out_counts_no_longer(unstarted: Node) ->
     with unstarted.news:
         async with (
             server.run() as unstarted.port,
+            _following(server),
             aiohttp.ClientSession(connector=connector) as session,
         ):
             await serial(session, unstarted, old)
@@ -112,7 +125,7 @@ async def test_a_certificate_may_come_later(
                 with pytest.raises(aiohttp.ClientError):
                     await serial(session, unstarted, context)
             unstarted.files.key_file.write_bytes(key)
-            server.look_again()
+            await server.look_again()
             answered = ""
             while not answered:
                 with contextlib.suppress(aiohttp.ClientError):

@@ -769,7 +769,7 @@ async def test_an_agent_goes_after_a_runtime_that_ends(
         await bed.until(lambda: bed.container().get("state", {}).get("running"))
         bed.containers.shut_down()
         async with asyncio.TaskGroup() as group:
-            going = group.create_task(made.see_off(asyncio.Event()))
+            going = group.create_task(made.see_off())
             bed.containers.end(attempt(), 143, records.EndedBy.SHUTDOWN)
             await settle()
             early = going.done()
@@ -794,12 +794,12 @@ async def test_an_agent_that_goes_tries_again_to_tell(
         bed.containers.end(attempt(), 143, records.EndedBy.SHUTDOWN)
         await bed.until(lambda: not flaky.fails)
         bed.containers.disconnect()
-        await made.see_off(asyncio.Event())
+        await made.see_off()
         told = bed.container()["state"]
 
         bed.events.busy = True
         async with asyncio.TaskGroup() as group:
-            going = group.create_task(made.see_off(asyncio.Event()))
+            going = group.create_task(made.see_off())
             await asyncio.wait([going], timeout=0.1)
             early = going.done()
             bed.events.busy = False
@@ -820,24 +820,7 @@ async def test_an_agent_that_goes_does_not_try_for_ever(
         bed.containers.shut_down()
         bed.containers.disconnect()
         await bed.until(lambda: made.runtime.is_ending and not made.runtime.is_here)
-        await made.see_off(asyncio.Event())
+        await made.see_off()
         tried = bed.events.busy
 
     assert tried
-
-
-async def test_an_agent_that_is_hurried_goes_at_once(bed: Bed) -> None:
-    """Whatever the runtime still does."""
-    hurried = asyncio.Event()
-    async with bed.running() as made:
-        await bed.until(lambda: made.runtime.is_here)
-        bed.containers.shut_down()
-        await bed.until(lambda: made.runtime.is_ending)
-        async with asyncio.TaskGroup() as group:
-            going = group.create_task(made.see_off(hurried))
-            await settle()
-            early = going.done()
-            hurried.set()
-        there = made.runtime.is_here
-
-    assert (early, there) == (False, True)

@@ -9,7 +9,7 @@ that no reader ever finds a key beside another's certificate.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from wasm_node.agent import errors, interfaces, statedir
@@ -107,15 +107,15 @@ class Keeper:
         while (left_s := self._renew_at - self._clock.now()) > 0:
             await self._clock.sleep(min(left_s, _LOOK_S))
 
-    async def keep(self, signer: Signer, use: Callable[[], None]) -> None:
-        """Have one from now on, for ever; `use` is called for each new one."""
+    async def keep(self, signer: Signer, use: Callable[[], Awaitable[None]]) -> None:
+        """Have one from now on, for ever; `use` is called for each."""
         if not await self.load():
             await self.obtain(signer)
-            use()
+        await use()
         while True:
             await self.due()
             await self.obtain(signer)
-            use()
+            await use()
 
     def _is_news(self, found: certificates.Certificate) -> bool:
         """Say whether a certificate of an older request still serves."""

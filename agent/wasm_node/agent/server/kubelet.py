@@ -69,15 +69,22 @@ class KubeletServer:
         )
         self._awaited = awaited
         self._reload_s = reload_s
-        self._changed = asyncio.Event()
+        self._serving: tls.ServingTls | None = None
 
     def __repr__(self) -> str:
         """Show what is going on."""
         return f"<KubeletServer {self._streams!r}>"
 
-    def look_again(self) -> None:
-        """Have the certificates' files looked at now: they may have changed."""
-        self._changed.set()
+    async def look_again(self) -> None:
+        """Take the certificates' files over now: they may have changed."""
+        if self._serving is not None:
+            await asyncio.to_thread(self._serving.reload)
+
+    async def follow_files(self) -> None:
+        """Take changed certificates' files over, until cancelled."""
+        while True:
+            await asyncio.sleep(self._reload_s)
+            await self.look_again()
 
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[int]:
@@ -89,7 +96,7 @@ class KubeletServer:
             GaveUp: the address cannot be had.
         """
         chosen = self._chosen
-        serving = await asyncio.to_thread(
+        self._serving = serving = await asyncio.to_thread(
             tls.ServingTls,
             chosen.certificate_file,
             chosen.key_file,
@@ -110,10 +117,7 @@ class KubeletServer:
         try:
             listener = await self._listen(runner, serving)
             with contextlib.closing(listener):
-                async with asyncio.TaskGroup() as group:
-                    reloading = group.create_task(self._reload(serving))
-                    yield int(listener.sockets[0].getsockname()[1])
-                    reloading.cancel()
+                yield int(listener.sockets[0].getsockname()[1])
         finally:
             await runner.cleanup()
 
@@ -147,11 +151,3 @@ class KubeletServer:
                 f" {os.strerror(error.errno or 0)}",
                 reason="AddressUnavailable",
             ) from error
-
-    async def _reload(self, serving: tls.ServingTls) -> None:
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._reload_s):
-                    await self._changed.wait()
-            self._changed.clear()
-            await asyncio.to_thread(serving.reload)
