@@ -10,6 +10,7 @@ pulled images and compiled code, which are kept in the user's cache.
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -313,7 +314,7 @@ class _Laptop:
                 news=self._news,
             ) as pieces:
                 async for piece in pieces:
-                    lines = piece.splitlines(keepends=True)
+                    lines = re.findall(rb"[^\n]*\n|[^\n]+", piece)
                     file.write(b"".join(prefix + each for each in lines))
                     file.flush()
 

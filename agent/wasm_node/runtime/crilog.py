@@ -7,6 +7,7 @@ and every collector's parsers put them together again. What has no newline when
 the guest ends is a line of its own.
 """
 
+import re
 import time
 
 PIECE_BYTES = 16384
@@ -54,7 +55,7 @@ def _cut(line: bytes, head: bytes) -> list[bytes]:
 def last(log: bytes) -> str:
     """Return the end of what a guest wrote, out of the end of its log."""
     written = []
-    for line in log.splitlines(keepends=True)[-LAST_LINES:]:
+    for line in re.findall(rb"[^\n]*\n|[^\n]+", log)[-LAST_LINES:]:
         _, _, rest = line.partition(b" ")
         _, _, rest = rest.partition(b" ")
         tag, _, text = rest.partition(b" ")

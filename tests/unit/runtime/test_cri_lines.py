@@ -60,10 +60,10 @@ def test_the_end_of_a_log() -> None:
     """The last lines without their heads; pieces of a line are put together."""
     log = b"".join(
         b"2026-11-22T23:20:05.123456789Z stdout %b %b\n" % each
-        for each in [(b"F", b"one"), (b"P", b"tw"), (b"F", b"o \xff"), (b"F", b"")]
+        for each in [(b"F", b"on\re"), (b"P", b"tw"), (b"F", b"o \xff"), (b"F", b"")]
     )
 
-    assert crilog.last(log) == "one\ntwo \ufffd\n\n"
+    assert crilog.last(log) == "on\re\ntwo \ufffd\n\n"
     assert crilog.last(b"") == ""
 
 
