@@ -30,11 +30,14 @@ def pod(name: str, version: int) -> dict[str, Any]:
     }
 
 
-def listed(version: int, *names: str) -> Answer:
-    """Answer a list."""
+def listed(version: int, *names: str, odd: str = "") -> Answer:
+    """Answer a list, in which `odd` has what this node cannot read."""
 
     async def answer(_: web.Request) -> web.StreamResponse:
         items = [pod(name, version) for name in names]
+        for each in items:
+            if each["metadata"]["name"] == odd:
+                each["spec"]["containers"][0]["env"] = [{"name": "A", "valueFrom": {"new": {}}}]
         return web.json_response({"metadata": {"resourceVersion": str(version)}, "items": items})
 
     return answer
@@ -168,6 +171,16 @@ async def test_trouble_is_waited_out(
     server.answers = [listed(5, "a"), trouble, watched(event("MODIFIED", "a", 6))]
 
     assert [["list", "a"], ["a"]] == await _take(pods, 2)
+
+
+async def test_a_pod_that_cannot_be_read_is_there(
+    script: tuple[Script, podsource.ApiPods],
+) -> None:
+    """One that is not on the list would be taken for gone, and ended."""
+    server, pods = script
+    server.answers = [listed(5, "a", "new", odd="new")]
+
+    assert [["list", "a", "new"]] == await _take(pods, 1)
 
 
 async def test_a_long_list_comes_in_pages(script: tuple[Script, podsource.ApiPods]) -> None:

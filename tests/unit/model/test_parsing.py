@@ -122,6 +122,9 @@ def test_a_wrong_shape_says_where() -> None:
         ({"containers": [{"name": "m", "ports": [{"containerPort": 1, "hostPort": 2}]}]}, []),
         ({"containers": [{"name": "m", "securityContext": {"privileged": True}}]},
          ["spec.containers[m].securityContext.privileged"]),
+        ({"containers": [{"name": "m", "env": [{"name": "A", "valueFrom": {
+            "fileKeyRef": {"volumeName": "v", "path": "p", "key": "k"}}}]}]},
+         ["spec.containers[m].env.valueFrom.fileKeyRef"]),
         ({"volumes": [{"name": "kube-api-access-x", "projected": {}}]}, []),
         ({"volumes": [{"name": "data", "emptyDir": {}}]}, []),
         ({"volumes": [{"name": "data", "emptyDir": {"medium": "Memory"}}]},
@@ -144,6 +147,28 @@ def test_a_bad_quantity_is_refused() -> None:
 
     with pytest.raises(errors.BadInput, match="lots"):
         _pod({"containers": [container]})
+
+
+def test_what_cannot_be_read_is_refused_and_can_be_deleted() -> None:
+    """A field that is newer than this node leaves a pod that waits."""
+    newer = [{"name": "A", "valueFrom": {"newerRef": {}}}]
+    raw = {
+        "metadata": {
+            "name": "p",
+            "uid": "u",
+            "deletionTimestamp": "2026-01-01T00:00:00Z",
+            "deletionGracePeriodSeconds": 7,
+        },
+        "spec": {"containers": [{"name": "m", "image": "x", "env": newer}]},
+    }
+    with pytest.raises(errors.BadInput) as refused:
+        parsing.pod(raw)
+    made = parsing.outline(raw, str(refused.value))
+
+    assert [each.name for each in made.containers] == ["m"]
+    assert (made.ref.uid, made.deleting, made.grace_s) == ("u", True, 7)
+    (why,) = made.refusals
+    assert str(why).startswith("spec: cannot read pod: env A: valueFrom holds nothing")
 
 
 def test_every_refusal_says_what_to_do() -> None:

@@ -102,7 +102,10 @@ class ApiPods:
 
 def _parse(raw: Mapping[str, Any]) -> desired.DesiredPod | None:
     try:
-        return parsing.pod(raw)
+        try:
+            return parsing.pod(raw)
+        except errors.BadInput as error:
+            return parsing.outline(raw, str(error))
     except errors.BadInput as error:
         meta = raw.get("metadata", {})
         log.error("Pod %s/%s: %s", meta.get("namespace"), meta.get("name"), error)

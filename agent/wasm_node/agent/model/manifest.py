@@ -7,6 +7,9 @@ the edge (`agent.kube`, `agent.files`). Everything further in works with
 are not lost silently: `model.fields` says of each what becomes of it.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 
@@ -43,6 +46,7 @@ class EnvSource(_Part, frozen=True):
     resource_field_ref: ResourceSelector | None = None
     config_map_key_ref: KeySelector | None = None
     secret_key_ref: KeySelector | None = None
+    file_key_ref: Mapping[str, Any] | None = None
 
 
 class EnvVar(_Part, frozen=True):

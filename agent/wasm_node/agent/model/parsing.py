@@ -30,6 +30,8 @@ Read = TypeVar("Read")
 
 _TERMINAL = ("Succeeded", "Failed")
 _DEFAULT_GRACE_S = 30.0
+_OF_AN_OUTLINE = ("restartPolicy", "terminationGracePeriodSeconds", "activeDeadlineSeconds")
+_OF_A_CONTAINER = ("name", "image", "restartPolicy")
 
 
 def pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
@@ -43,6 +45,25 @@ def pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
         return _pod(raw)
     except ValueError as error:  # msgspec's own errors are ValueErrors too
         raise errors.BadInput(f"cannot read pod: {error}", reason="InvalidPod") from error
+
+
+def outline(raw: Mapping[str, Any], why: str) -> desired.DesiredPod:
+    """
+    Return what can be read of a Pod that `pod` cannot read.
+
+    It is refused, so that it waits and says why, and it can be deleted: to the
+    node it must not look as if it were not there.
+
+    Raises:
+        BadInput: not even so much can be read.
+    """
+    spec = raw.get("spec") or {}
+    kept = {key: spec[key] for key in _OF_AN_OUTLINE if key in spec}
+    for each in fields.CONTAINER_LISTS:
+        listed = spec.get(each) or ()
+        kept[each] = [{key: one[key] for key in _OF_A_CONTAINER if key in one} for one in listed]
+    made = pod({**raw, "spec": kept})
+    return dataclasses.replace(made, refusals=(*made.refusals, desired.Refusal("spec", why)))
 
 
 def _pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
@@ -239,6 +260,8 @@ def _env_value(read: manifest.EnvVar, container: str) -> desired.EnvValue:
         key, kind = source.config_map_key_ref, "ConfigMap"
     elif source.secret_key_ref is not None:
         key, kind = source.secret_key_ref, "Secret"
+    elif source.file_key_ref is not None:
+        return desired.Literal("")  # of a pod that is refused for it
     else:
         raise ValueError(f"env {read.name}: valueFrom holds nothing that this node can read")
     return desired.FromKey(kind, key.name, key.key, key.optional)
