@@ -181,7 +181,7 @@ class DesiredPod:
             its node; None: any node will do.
         os: `spec.os.name`; empty: it does not say.
         finished: the API server already holds a terminal phase.
-        refusals: not empty: nothing of this pod is started.
+        refusals: not empty: nothing of this pod is started, or started again.
         qos_class: Guaranteed, Burstable or BestEffort.
         metadata: for downward fields.
         service_account: likewise.

@@ -66,7 +66,7 @@ def outcome(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool | None:
 
     Sidecars do not count. Nothing is restarted in a pod that is deleted.
     """
-    if any(_has_failed(each, seen) for each in pod.init_containers if not each.sidecar):
+    if has_failed_to_begin(pod, seen):
         return False
     well = True
     for each in pod.containers:
@@ -78,6 +78,11 @@ def outcome(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool | None:
             return None
         well = well and current.exit.code == 0
     return well
+
+
+def has_failed_to_begin(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
+    """Say whether an init container has failed for good."""
+    return any(_has_failed(each, seen) for each in pod.init_containers if not each.sidecar)
 
 
 def _has_failed(wanted: desired.DesiredContainer, seen: observed.ObservedPod) -> bool:

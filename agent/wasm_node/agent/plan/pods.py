@@ -39,7 +39,7 @@ def plan(
         return list(_stop_all(wanted, seen, now))
     if wanted.finished:  # by us, or by one who had the right: eviction, pod GC
         return list(_stop_all(wanted, seen, now))
-    if wanted.refusals or seen.rejected:
+    if seen.rejected:
         return []
     if ending:
         return list(_stop_held(wanted, seen, now))
@@ -97,6 +97,8 @@ def _keep_up(
             yield from _replace(pod, wanted, container, container.current)
         else:
             yield from _keep_healthy(pod, wanted, container, container.current)
+    elif pod.refusals:
+        return  # what runs goes on by its own rules: annotations may change at any time
     elif start := restarts.next_start(wanted, container, most_backoff_s):
         yield from _bring_up(pod, wanted, container, start, now)
 

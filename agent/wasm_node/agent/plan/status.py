@@ -70,15 +70,16 @@ def status(
     containers = tuple(_container(wanted, each, seen, now) for each in wanted.containers)
     inits = tuple(_container(wanted, each, seen, now) for each in wanted.init_containers)
     extra = tuple(_ephemeral(wanted, each, seen, now) for each in wanted.ephemeral_containers)
-    phase = _phase(wanted, seen, now)
+    due = _due_phase(wanted, seen, now)
+    phase = _phase(wanted, seen, due)
     if is_last or last.is_over(wanted, seen):
-        phase = last.phase(phase)
+        due = phase = last.phase(phase)
         containers = last.containers(wanted, seen, containers)
         inits = last.init_containers(inits)
     why = _why_failed(wanted, seen, now) if phase == "Failed" else _NOTHING
     return podstatus.PodStatus(
         phase=phase,
-        conditions=_conditions(wanted, seen, inits, containers, phase, why, previous, now),
+        conditions=_conditions(wanted, seen, inits, containers, (phase, due), why, previous, now),
         container_statuses=containers,
         init_container_statuses=inits,
         ephemeral_container_statuses=extra,
@@ -127,18 +128,36 @@ def _ips(address: str) -> tuple[podstatus.Address, ...]:
     return (podstatus.Address(address),) if address else ()
 
 
-def _phase(wanted: desired.DesiredPod, seen: observed.ObservedPod, now: float) -> str:
-    """As getPhase; over only once nothing runs (couldHaveRunningContainers)."""
+def _due_phase(wanted: desired.DesiredPod, seen: observed.ObservedPod, now: float) -> str:
+    """As getPhase, and ShouldEvict of a deadline: what conditions go by."""
     if wanted.finished:
         return wanted.status.phase
-    running = any(isinstance(each.current, observed.Running) for each in seen.containers.values())
-    if not running and (seen.evicted or _is_late(wanted, seen, now)):
+    if _is_late(wanted, seen, now) or order.has_failed_to_begin(wanted, seen):
+        return "Failed"
+    if _runs(seen):
+        return _living_phase(wanted, seen)
+    if seen.evicted:
         return "Failed"
     well = order.outcome(wanted, seen)
-    if well is not None and not running:
+    if well is not None:
         return "Succeeded" if well else "Failed"
+    return _living_phase(wanted, seen)
+
+
+def _phase(wanted: desired.DesiredPod, seen: observed.ObservedPod, due: str) -> str:
+    """As mergePodStatus: what is due is told once nothing runs any more."""
+    if due == "Failed" and _runs(seen) and not wanted.finished:
+        return _living_phase(wanted, seen)
+    return due
+
+
+def _living_phase(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> str:
     begun = all(_has_begun(seen.container(each.name)) for each in wanted.containers)
-    return "Running" if begun and not wanted.refusals else "Pending"
+    return "Running" if begun else "Pending"
+
+
+def _runs(seen: observed.ObservedPod) -> bool:
+    return any(isinstance(each.current, observed.Running) for each in seen.containers.values())
 
 
 def _has_begun(seen: observed.ObservedContainer) -> bool:
@@ -149,7 +168,7 @@ def _has_begun(seen: observed.ObservedContainer) -> bool:
 def _is_late(wanted: desired.DesiredPod, seen: observed.ObservedPod, now: float) -> bool:
     """Say whether its deadline came before its end."""
     deadline = pods.deadline_at(wanted, seen)
-    if deadline is None or now < deadline or wanted.deleting:
+    if deadline is None or now < deadline:
         return False
     ends = [seen.container(each.name).current for each in wanted.containers]
     in_time = all(isinstance(each, observed.Ended) and each.finished_at < deadline for each in ends)
@@ -230,7 +249,7 @@ def _states(
             start = restarts.next_start(container, seen)
             if start is None or wanted.deleting or wanted.finished or ending:
                 return _terminated(ended), earlier
-            if start.at <= now and seen.failing is None:
+            if start.at <= now and seen.failing is None and not wanted.refusals:
                 if restarts.is_expected(container, ended):
                     return _terminated(ended), earlier
                 seen = dataclasses.replace(seen, current=None)  # nothing to wait for
@@ -274,17 +293,18 @@ def _conditions(
     seen: observed.ObservedPod,
     inits: tuple[podstatus.ContainerStatus, ...],
     containers: tuple[podstatus.ContainerStatus, ...],
-    phase: str,
+    phases: tuple[str, str],
     why: _Why,
     previous: tuple[manifest.Condition, ...],
     now: float,
 ) -> tuple[manifest.Condition, ...]:
+    phase, due = phases
     sidecars = {each.name for each in wanted.sidecars}
     lasting = (*(each for each in inits if each.name in sidecars), *containers)
-    containers_ready = _containers_ready(lasting, phase)
+    containers_ready = _containers_ready(lasting, due)
     rows: dict[str, _Row] = {
         "PodReadyToStartContainers": _ready_to_start(seen, phase),
-        "Initialized": _initialized(wanted, seen, phase),
+        "Initialized": _initialized(wanted, seen, due),
         "Ready": _ready(wanted, containers_ready),
         "ContainersReady": containers_ready,
         "PodScheduled": ("True", None, None),
