@@ -147,7 +147,7 @@ def test_case(path: Path) -> None:
     evicted = None
     if "evicted" in case:
         told = case["evicted"]
-        evicted = observed.Evicted(told["message"], told["grace_s"], NOW + told["at"])
+        evicted = observed.Evicted(**{**told, "at": NOW + told["at"]})
     seen = observed.ObservedPod(NOW - 60, containers, rejected=rejected, evicted=evicted)
 
     planned = pods.plan(wanted, seen, now=NOW, ending=case.get("ending", False))

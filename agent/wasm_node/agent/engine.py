@@ -20,6 +20,7 @@ from wasm_node.agent.loops import (
     denials,
     ending,
     evicting,
+    expelling,
     facts,
     fetching,
     hooking,
@@ -102,6 +103,7 @@ class PodEngine:
         fetcher = fetching.Fetcher(
             outside.puller, outside.containers, outside.events, outside.clock, outside.progress
         )
+        expeller = expelling.Expeller(self._wanted, self._seen, self._kept, outside.events)
         self._collector: collecting.Collector | None = None
         self._evicting: evicting.Evicting | None = None
         if sources is not None:
@@ -110,7 +112,7 @@ class PodEngine:
                 sources,
                 self._wanted,
                 self._seen,
-                self._kept,
+                expeller,
                 outside.logs,
                 self._collector,
                 outside.events,
@@ -151,6 +153,7 @@ class PodEngine:
                 self._allocatable,
                 lambda: self._pressures or frozenset(),
                 lambda: self.runtime.is_ending and self.runtime.is_here,
+                expeller,
                 outside.clock,
             ),
             outside.events,

@@ -1,7 +1,10 @@
 """Pods that come, judged by the Node as known and rejected by it as it is."""
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +12,10 @@ import pytest
 from tests.fakes import cluster
 from tests.fakes.clock import FakeClock, settle
 from wasm_node.agent import errors
-from wasm_node.agent.loops import admitting
+from wasm_node.agent.loops import admitting, expelling
 from wasm_node.agent.model import desired, environment, ids, observed, parsing
-from wasm_node.agent.stores import pods
+from wasm_node.agent.stores import checkpoint, pods
+from wasm_node.protocol import records
 
 UID = ids.pod_uid("uid-p")
 SSD = {"nodeSelector": {"disk": "ssd"}}
@@ -57,7 +61,9 @@ class Node(cluster.FakeNode):
 class Bed:
     """An admitter of a node that was read once, by its heartbeat."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path) -> None:
+        self.kept = checkpoint.Checkpoints(directory)
+        self.events = cluster.FakeEvents()
         self.room: environment.Allocatable | None = environment.Allocatable(1000, 2**30, 9)
         self.pressures = frozenset[str]()
         self.ending = False
@@ -74,8 +80,39 @@ class Bed:
             lambda: self.room,
             lambda: self.pressures,
             lambda: self.ending,
+            expelling.Expeller(self.wanted, self.seen, self.kept, self.events),
             self.clock,
         )
+
+    def run(self, name: str, **spec: Any) -> desired.DesiredPod:
+        """Have a pod that was taken in, and runs."""
+        made = named(name, **spec)
+        attempt = records.AttemptId(made.ref.uid, "main", 0)
+        container = observed.ObservedContainer(current=observed.Running(attempt, 7, 1.0))
+        self.wanted.put(made)
+        self.seen.put(made.ref.uid, observed.ObservedPod(1.0, {"main": container}))
+        return made
+
+    def end(self, ended: desired.DesiredPod) -> None:
+        """Have all of a pod end."""
+        attempt = records.AttemptId(ended.ref.uid, "main", 0)
+        record = records.ExitRecord(143, records.EndedBy.STOP, "Error", "", 1, 2)
+        fact = observed.Ended(attempt, record)
+        self.seen.change(ended.ref.uid, "main", lambda x: dataclasses.replace(x, current=fact))
+
+    def evicted(self) -> list[str]:
+        """Name the pods that were told to go."""
+        found = ((each.ref.name, self.seen.get(each.ref.uid)) for each in self.wanted)
+        return sorted(name for name, seen in found if seen and seen.evicted)
+
+    @contextlib.asynccontextmanager
+    async def coming(self, wanted: desired.DesiredPod) -> AsyncIterator["asyncio.Task[str]"]:
+        """Give a critical pod that is taken in once others have ended."""
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(self.take_in(wanted))
+            await until(lambda: self.clock.sleepers > 0)
+            yield task
+            await task
 
     async def take_in(self, wanted: desired.DesiredPod, *, node: bool = True) -> str:
         """Take a pod in; return the reason, if it was rejected."""
@@ -88,10 +125,27 @@ class Bed:
         return rejected.reason if rejected else ""
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what threads have part in."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def _asking(cpu: str) -> dict[str, Any]:
+    return {"name": "main", "image": "x", "resources": {"requests": {"cpu": cpu}}}
+
+
+def named(name: str, **spec: Any) -> desired.DesiredPod:
+    """Return a pod of that name."""
+    made = pod(uid=f"uid-{name}", **spec)
+    return dataclasses.replace(made, ref=dataclasses.replace(made.ref, name=name))
+
+
 @pytest.fixture
-async def bed() -> Bed:
+async def bed(tmp_path: Path) -> Bed:
     """Give one of a Node without labels and taints."""
-    made = Bed()
+    made = Bed(tmp_path)
     await made.node.get()
     made.node.asked = 0
     return made
@@ -222,3 +276,187 @@ async def test_a_node_that_shuts_down_takes_nothing(bed: Bed) -> None:
     pressed = await bed.take_in(pod())
 
     assert (fits, pressed) == ("NodeShutdown", "Evicted")
+
+
+ONE = environment.Allocatable(1000, 2**30, 1)
+TWO = environment.Allocatable(1000, 2**30, 2)
+CRITICAL: dict[str, Any] = {"priority": records.CRITICAL_PRIORITY}
+PREEMPTED = "Preempted in order to admit critical pod"
+
+
+async def test_a_critical_pod_comes_when_another_has_ended(bed: Bed) -> None:
+    """That one is told to go, has its own time, and is waited for."""
+    bed.room = ONE
+    victim = bed.run("victim", terminationGracePeriodSeconds=7)
+    async with bed.coming(pod(**CRITICAL)) as coming:
+        await bed.clock.go_on(1)
+        early = coming.done()
+        bed.end(victim)
+        await bed.clock.go_on(1)
+    seen = bed.seen.get(victim.ref.uid)
+    kept = await asyncio.to_thread(bed.kept.load, victim.ref.uid)
+
+    assert (early, coming.result()) == (False, "")
+    assert bed.events.told("victim") == [("Preempting", PREEMPTED)]
+    assert bed.events.emitted[0][1].warning
+    assert kept is not None
+    assert seen is not None
+    assert (
+        kept.evicted
+        == seen.evicted
+        == observed.Evicted(
+            PREEMPTED,
+            7.0,
+            1_800_000_000.0,
+            "Preempting",
+            "Pod was preempted by Kubelet to accommodate a critical pod.",
+        )
+    )
+
+
+async def test_an_end_is_not_waited_for_for_ever(bed: Bed) -> None:
+    """Half as long again as it has; then it is told, and the pod is in."""
+    bed.room = ONE
+    bed.run("victim", terminationGracePeriodSeconds=20)
+    async with bed.coming(pod(**CRITICAL)) as coming:
+        await bed.clock.go_on(29.9)
+        early = coming.done()
+        await bed.clock.go_on(0.1)
+
+    assert (early, coming.result()) == (False, "")
+    assert bed.events.reasons() == ["Preempting", "ExceededGracePeriod"]
+
+
+async def test_one_that_has_not_begun_can_go_at_once(bed: Bed) -> None:
+    """There is nothing of it to wait for."""
+    bed.room = ONE
+    waiting = named("waiting")
+    bed.wanted.put(waiting)
+    bed.seen.put(waiting.ref.uid, observed.ObservedPod(1.0))
+
+    assert await bed.take_in(pod(**CRITICAL)) == ""
+    assert bed.evicted() == ["waiting"]
+
+
+async def test_who_comes_meanwhile(bed: Bed) -> None:
+    """What fits is taken in at once; for whom there is no room, waits."""
+    bed.room = environment.Allocatable(1000, 2**30, 9)
+    cpu, less = [_asking("600m")], [_asking("400m")]
+    victim = bed.run("victim", containers=cpu)
+    async with bed.coming(named("critical", containers=cpu, **CRITICAL)):
+        small = await bed.take_in(named("small"))
+        other = await bed.take_in(named("other", **SSD))
+        async with asyncio.TaskGroup() as group:
+            fits = group.create_task(bed.take_in(named("fits", containers=less)))
+            late = group.create_task(bed.take_in(named("late", containers=cpu)))
+            await settle()
+            waiting = not (fits.done() or late.done())
+            bed.end(victim)
+            await bed.clock.go_on(1)
+
+    assert (small, other, waiting) == ("", "NodeAffinity", True)
+    assert (fits.result(), late.result()) == ("", "OutOfcpu")
+    assert bed.evicted() == ["victim"]
+
+
+async def test_critical_pods_come_one_after_the_other(bed: Bed) -> None:
+    """The second one does not count on what ends for the first."""
+    bed.room = ONE
+    victim = bed.run("victim")
+    async with bed.coming(named("first", **CRITICAL)) as first, asyncio.TaskGroup() as group:
+        second = group.create_task(bed.take_in(named("second", **CRITICAL)))
+        await settle()
+        bed.end(victim)
+        await bed.clock.go_on(1)
+
+    assert (first.result(), second.result()) == ("", "UnexpectedAdmissionError")
+    assert bed.evicted() == ["victim"]
+
+
+async def test_nobody_waits_for_a_pod_that_is_deleted_meanwhile(bed: Bed) -> None:
+    """It is let in to be ended; who was told to go, goes."""
+    bed.room = ONE
+    bed.run("victim")
+    critical = pod(**CRITICAL)
+    async with bed.coming(critical) as coming:
+        bed.wanted.put(critical.ending(0.0))
+        await bed.clock.go_on(0.1)
+
+    assert coming.result() == ""
+    assert bed.events.reasons() == ["Preempting"]
+
+
+async def test_nobody_ends_for_a_pod_that_was_deleted_while_it_waited(bed: Bed) -> None:
+    """The Node may take its time to be read."""
+    bed.room = ONE
+    bed.run("victim")
+    bed.node.slow = asyncio.Event()
+    critical = pod(**CRITICAL)
+    async with asyncio.TaskGroup() as group:
+        coming = group.create_task(bed.take_in(critical))
+        await until(lambda: bed.node.asked > 0)
+        bed.wanted.put(critical.ending(0.0))
+        bed.node.slow.set()
+
+    assert (coming.result(), bed.evicted()) == ("", [])
+
+
+async def test_nobody_ends_for_labels_that_have_changed(bed: Bed) -> None:
+    """The Node is read once more before, too."""
+    bed.room = ONE
+    bed.run("victim")
+    bed.node.has(TAINT)
+
+    assert await bed.take_in(pod(**CRITICAL)) == "TaintToleration"
+    assert bed.evicted() == []
+
+
+async def test_nobody_ends_on_a_node_that_shuts_down(bed: Bed) -> None:
+    """The pod would not be taken in after that, either."""
+    bed.room, bed.ending = ONE, True
+    bed.run("victim")
+
+    assert await bed.take_in(pod(**CRITICAL)) == "NodeShutdown"
+    assert bed.evicted() == []
+
+
+async def test_the_next_agent_sends_nobody_else_away(bed: Bed) -> None:
+    """The one before was killed when it had told one to go."""
+    bed.room = TWO
+    bed.run("cheaper")
+    told = bed.run("dearer", containers=[_asking("100m")])
+    seen = bed.seen.get(told.ref.uid)
+    assert seen is not None
+    why = observed.Evicted(PREEMPTED, 5.0, 1.0, "Preempting")
+    bed.seen.put(told.ref.uid, dataclasses.replace(seen, evicted=why))
+    async with bed.coming(pod(**CRITICAL)) as coming:
+        bed.end(told)
+        await bed.clock.go_on(1)
+
+    assert coming.result() == ""
+    assert bed.evicted() == ["dearer"]
+    assert bed.events.reasons() == []
+
+
+async def test_nobody_ends_before_all_are_known(bed: Bed) -> None:
+    """Right after a start an agent may not know of one that has room."""
+    bed.room = ONE
+    here = dataclasses.replace(
+        named("here"), status=pod({"startTime": "2027-01-15T07:00:00Z"}).status
+    )
+    bed.wanted.put(here)
+    with pytest.raises(errors.Retryable, match="before all pods that were here are known"):
+        await bed.take_in(pod(**CRITICAL))
+    await bed.take_in(here)
+
+    assert bed.evicted() == []
+    assert await bed.take_in(pod(**CRITICAL)) == ""
+    assert bed.evicted() == ["here"]
+
+
+async def test_what_has_ended_takes_no_room(bed: Bed) -> None:
+    """Before the API server has said so."""
+    bed.room = ONE
+    bed.end(bed.run("over", restartPolicy="Never"))
+
+    assert await bed.take_in(pod()) == ""

@@ -11,7 +11,7 @@ from tests.fakes import cluster
 from tests.fakes.images import FakeImages
 from tests.fakes.resources import FakeResources
 from wasm_node.agent.loops import collecting
-from wasm_node.agent.model import collection, desired, image, observed, parsing
+from wasm_node.agent.model import collection, desired, ids, image, observed, parsing
 from wasm_node.agent.model.ids import Digest
 from wasm_node.agent.stores import pods
 from wasm_node.protocol import messages
@@ -129,6 +129,21 @@ async def test_what_pods_use_stays(bed: Bed) -> None:
     assert set(bed.images.kept) == {named, made, held}
     assert bed.images.used == {named, made, held}
     assert free not in bed.images.kept
+
+
+async def test_what_is_over_keeps_no_image(bed: Bed) -> None:
+    """Both halves of a pod are looked at together, and what is known alone."""
+    bed.available = 0
+    over, alone = bed.keep("over"), bed.keep("alone")
+    pod = dataclasses.replace(_pod("r/over:1"), finished=True)
+    bed.wanted.put(pod)
+    for uid, root in ((pod.ref.uid, over), (ids.PodUid("gone"), alone)):
+        made = {0: observed.Made("x", f"r/x@{root}")}
+        container = observed.ObservedContainer(made_of=made)
+        bed.seen.put(uid, observed.ObservedPod(1.0, {"main": container}))
+    await bed.collector.clear()
+
+    assert set(bed.images.kept) == {alone}
 
 
 async def test_idle_images_go_though_there_is_room(bed: Bed) -> None:

@@ -13,7 +13,7 @@ from tests.fakes import cluster
 from tests.fakes.images import FakeImages
 from tests.fakes.log_store import FakeLogStore
 from tests.fakes.resources import FakeResources
-from wasm_node.agent.loops import collecting, evicting
+from wasm_node.agent.loops import collecting, evicting, expelling
 from wasm_node.agent.model import (
     collection,
     desired,
@@ -71,7 +71,7 @@ class Bed:
             sources,
             self.wanted,
             self.seen,
-            self.kept,
+            expelling.Expeller(self.wanted, self.seen, self.kept, self.events),
             self.logs,
             self.collector,
             self.events,
@@ -223,6 +223,34 @@ async def test_what_is_deleted_is_not_noted_afterwards(bed: Bed, tmp_path: Path)
 
     assert told == ["p"]
     assert not (tmp_path / uid).exists()
+
+
+async def test_what_goes_for_another_reason_is_not_counted(bed: Bed) -> None:
+    """It was told to go while this eviction was being noted; that one stays."""
+    bed.resources.memory = LOW
+    uid = bed.run("p", 9)
+    other = observed.Evicted("for another", 30.0, 1.0, "Preempting", "likewise")
+    change = bed.kept.change
+
+    def meanwhile(
+        ref: ids.PodRef,
+        known: observed.ObservedPod,
+        wanted: Callable[[observed.ObservedPod], observed.ObservedPod],
+    ) -> None:
+        change(ref, known, lambda x: dataclasses.replace(x, evicted=other))
+        change(ref, known, wanted)
+        before = bed.seen.get(uid)
+        assert before is not None
+        bed.seen.put(uid, dataclasses.replace(before, evicted=other))
+
+    bed.kept.change = meanwhile  # type: ignore[assignment,method-assign]  # to be in between
+    await bed.evicting.look()
+    kept, seen = await asyncio.to_thread(bed.kept.load, uid), bed.seen.get(uid)
+
+    assert kept is not None
+    assert seen is not None
+    assert (kept.evicted, seen.evicted) == (other, other)
+    assert bed.events.reasons() == []
 
 
 async def test_critical_pods_stay(bed: Bed) -> None:

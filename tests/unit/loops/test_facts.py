@@ -63,6 +63,7 @@ class Bed:
         clock = clocks.FakeClock()
         kept = Checkpoints(state, self.seen)
         runtime = presence.Presence(clock)
+        self.kept = checkpoint.Checkpoints(state)
         self.work = facts.follow(self.lists, self.seen, kept, clock, runtime)
 
     async def hear(self, *news: observed.News) -> None:
@@ -102,3 +103,23 @@ async def test_a_start_answered_after_the_list_is_not_missing(bed: Bed) -> None:
 
     assert bed.current(_KNOWN) == _running(_KNOWN)
     assert bed.current(_OTHER) == _running(_OTHER)
+
+
+async def test_what_was_kept_of_pods_that_never_ran(bed: Bed) -> None:
+    """One that was told to go is known as that before anything is begun."""
+    why = observed.Evicted("why", 1.0, 7.0, "Preempting", "for a critical pod")
+    told, listed = observed.ObservedPod(3.0, evicted=why), observed.ObservedPod(4.0, evicted=why)
+    for uid, known in ((ids.PodUid("never-ran"), told), (_OTHER, listed)):
+        ref = ids.PodRef("default", "p", uid)
+        await asyncio.to_thread(bed.kept.change, ref, known, lambda kept: kept)
+    await bed.hear([_running(_OTHER)])
+    first = bed.seen.get(ids.PodUid("never-ran"))
+    other = bed.seen.get(_OTHER)
+    bed.seen.drop(ids.PodUid("never-ran"))
+    await bed.hear([_running(_OTHER)])
+
+    assert first == told
+    assert other is not None
+    assert (other.started_at, other.evicted) == (4.0, why)
+    assert bed.current(_OTHER) == _running(_OTHER)
+    assert bed.seen.get(ids.PodUid("never-ran")) is None  # it is being removed

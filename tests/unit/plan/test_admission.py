@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from wasm_node.agent.model import desired, environment, manifest, observed, parsing, requests
-from wasm_node.agent.plan import admission
+from wasm_node.agent.plan import admission, preemption
+from wasm_node.protocol import records
 
 ROOM = environment.Allocatable(cpu_millis=1000, memory_bytes=2**30, pods=3)
 
@@ -272,6 +273,74 @@ def test_taints_that_are_not_tolerated(taints: list[tuple[str, str]], fits: bool
     assert admission.admit(pod, [], ROOM, node) == (None if fits else TAINT)
 
 
+CRITICAL = records.CRITICAL_PRIORITY
+
+
+def test_room_is_made_for_a_critical_pod() -> None:
+    """Of those without which it would fit; not where nothing is missing."""
+    small, large = _pod("small", _asking("100m")), _pod("large", _asking("900m"))
+    fits, new = (_pod("new", _asking(cpu), priority=CRITICAL) for cpu in ("0", "200m"))
+
+    assert admission.admit(fits, [small, large], ROOM, NODE) is None
+    assert admission.admit(new, [small, large], ROOM, NODE) == preemption.Choice((large,))
+    going = frozenset({large.ref.uid})
+    three = [small, large, _pod("none")]
+    assert admission.admit(new, three, ROOM, NODE, going) == preemption.Choice((large,))
+
+
+def test_just_what_is_missing_has_to_come_back() -> None:
+    """As GetInsufficientAmount, of each resource that is short."""
+    first, second = _pod("first", _asking("600m", "1Gi")), _pod("second", _asking("300m"))
+    pod = _pod("new", _asking("400m"), priority=CRITICAL)
+    more = _pod("new", _asking("401m"), priority=CRITICAL)
+    disk = _asking(resources={"requests": {"ephemeral-storage": "9"}})
+    node = _node(allocatable={"ephemeral-storage": "9"})
+    beside = [_pod("none"), _pod("disk", disk)]
+
+    assert admission.admit(pod, [first, second], ROOM, NODE) == preemption.Choice((second,))
+    assert admission.admit(more, [first, second], ROOM, NODE) == preemption.Choice((first,))
+    assert admission.admit(
+        _pod("new", disk, priority=CRITICAL), beside, ROOM, node
+    ) == preemption.Choice((beside[1],))
+
+
+def test_nobody_has_room_for_it() -> None:
+    """It is told in the kubelet's words, with all that is missing."""
+    pod = _pod("new", _asking("1200m", "2Gi"), priority=CRITICAL)
+    found = admission.admit(pod, [_pod("other", _asking("100m"))], ROOM, NODE)
+
+    assert found == observed.Rejected(
+        "UnexpectedAdmissionError",
+        "Unexpected error while attempting to recover from admission failure: preemption: error"
+        " finding a set of pods to preempt: no set of running pods found to reclaim resources:"
+        f" [(res: cpu, q: 200), (res: memory, q: {2**30}), ]",
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "ports", "reason"),
+    [
+        ({"os": {"name": "linux"}, "nodeSelector": {"disk": "ssd"}}, (), "PodOSNotSupported"),
+        ({"nodeSelector": {"disk": "ssd"}}, (80,), "NodeAffinity"),
+        ({}, (80,), "NodePorts"),
+        ({}, (), "TaintToleration"),
+    ],
+)
+def test_nobody_ends_where_that_would_not_help(
+    spec: dict[str, Any], ports: tuple[int, ...], reason: str
+) -> None:
+    """A critical pod's other reasons come first (HandleAdmissionFailure)."""
+    tainted = _node({"key": "a", "effect": "NoExecute"})
+    other = _pod("other", _asking("1", ports=[_port(80)]))
+    pod = _pod(
+        "new", _asking("1", ports=[_port(each) for each in ports]), priority=CRITICAL, **spec
+    )
+    found = admission.admit(pod, [other], ROOM, tainted)
+
+    assert isinstance(found, observed.Rejected)
+    assert found.reason == reason
+
+
 def test_the_first_reason_is_told() -> None:
     """Its system, its room, its node, its ports, its node's taints: in turn."""
     system: dict[str, Any] = {"os": {"name": "linux"}}
@@ -281,7 +350,7 @@ def test_the_first_reason_is_told() -> None:
 
     def reason(pod: desired.DesiredPod) -> str:
         found = admission.admit(pod, [other], ROOM, tainted)
-        assert found is not None
+        assert isinstance(found, observed.Rejected)
         return found.reason
 
     assert [
@@ -293,12 +362,75 @@ def test_the_first_reason_is_told() -> None:
     ] == ["PodOSNotSupported", "OutOfcpu", "NodeAffinity", "NodePorts", "TaintToleration"]
 
 
+PORTS = observed.Rejected("NodePorts", "m")
+NO_CPU, NO_SET = (observed.Rejected(x, "m") for x in ("OutOfcpu", "UnexpectedAdmissionError"))
+CHOICE = preemption.Choice((_pod("goes"),))
+
+
 @pytest.mark.parametrize(
-    ("rejected", "expected"), [(AFFINITY, True), (TAINT, True), (OS_FIELD, False)]
+    ("found", "by_node", "by_room"),
+    [
+        (None, False, False),
+        (AFFINITY, True, False),
+        (TAINT, True, False),
+        (OS_FIELD, False, False),
+        (PORTS, False, False),
+        (NO_CPU, False, True),
+        (NO_SET, False, True),
+        (CHOICE, True, True),
+    ],
 )
-def test_what_another_node_object_may_change(rejected: observed.Rejected, expected: bool) -> None:
-    """Labels and taints come and go; what a pod is does not."""
-    assert admission.is_by_node(rejected) is expected
+def test_what_may_change(found: admission.Verdict, by_node: bool, by_room: bool) -> None:
+    """
+    Labels and taints come and go, and so do pods; what a pod is does not.
+
+    Nobody has to end by labels and taints that may be others by now.
+    """
+    assert (admission.is_by_node(found), admission.is_by_room(found)) == (by_node, by_room)
+
+
+def _seen(fact: str, *, code: int = 0, evicted: bool = False) -> observed.ObservedPod:
+    attempt = records.AttemptId("p", "c", 0)
+    why = observed.Evicted("why", 1.0, 1.0) if evicted else None
+    if not fact:
+        return observed.ObservedPod(1.0, evicted=why)
+    record = records.ExitRecord(code, records.EndedBy.ITSELF, "Completed", "", 1, 2)
+    facts: dict[str, observed.Fact] = {
+        "runs": observed.Running(attempt, 7, 1.0),
+        "ended": observed.Ended(attempt, record),
+    }
+    container = observed.ObservedContainer(current=facts.get(fact))
+    return observed.ObservedPod(1.0, {"c": container}, evicted=why)
+
+
+@pytest.mark.parametrize(
+    ("pod", "seen", "expected"),
+    [
+        ({}, _seen(""), True),
+        ({}, _seen("waits"), True),
+        ({}, _seen("runs"), True),
+        ({}, _seen("ended"), True),  # it is started again
+        ({"restartPolicy": "Never"}, _seen("ended"), False),
+        ({"restartPolicy": "Never"}, _seen("ended", code=1), False),
+        ({"restartPolicy": "OnFailure"}, _seen("ended", code=1), True),
+        ({}, _seen("", evicted=True), False),
+        ({}, _seen("ended", evicted=True), False),
+        ({}, _seen("runs", evicted=True), True),
+        ({"phase": "Failed"}, _seen("runs"), True),
+        ({"phase": "Failed"}, _seen("ended"), False),
+        ({"phase": "Failed"}, _seen(""), False),
+    ],
+)
+@pytest.mark.parametrize("deleting", [False, True])
+def test_what_takes_room(
+    pod: dict[str, Any], seen: observed.ObservedPod, expected: bool, deleting: bool
+) -> None:
+    """What runs, and what is still to run; whatever the API server was told."""
+    wanted = _pod("p", **pod)
+    going = wanted.ending(30.0) if deleting else wanted
+    runs = any(isinstance(x.current, observed.Running) for x in seen.containers.values())
+
+    assert admission.takes_room(going, seen) is (runs if deleting else expected)
 
 
 def test_nothing_comes_to_a_node_that_shuts_down() -> None:

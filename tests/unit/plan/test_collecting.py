@@ -202,7 +202,7 @@ def test_all_that_a_pod_names_is_used() -> None:
         initContainers=[{"name": "first", "image": "init:2"}],
         ephemeralContainers=[{"name": "look", "image": "shell:3"}],
     )
-    by = collecting.uses([pod], [], [])
+    by = collecting.uses([(pod, None)], [])
 
     assert by == collecting.Uses(frozenset({"app", "init:2", "shell:3"}), frozenset())
 
@@ -219,21 +219,54 @@ def test_what_a_pod_was_made_of_is_used() -> None:
         image=observed.ImageHere("r/app@sha256:next", program, found),
     )
     seen = observed.ObservedPod(1.0, {"main": container, "fresh": observed.ObservedContainer()})
-    by = collecting.uses([], [seen], ["r/other@sha256:hand"])
+    by = collecting.uses([(None, seen)], ["r/other@sha256:hand"])
 
     assert sorted(by.roots) == ["sha256:before", "sha256:hand", "sha256:next", "sha256:now"]
 
 
-def test_a_pod_that_is_over_uses_its_image() -> None:
-    """As long as it is known: it may be looked into."""
-    over = dataclasses.replace(_pod(), finished=True)
+def _ended(code: int, *, running: bool = False, evicted: bool = False) -> observed.ObservedPod:
     attempt = records.AttemptId("u", "main", 0)
-    record = records.ExitRecord(0, records.EndedBy.ITSELF, "Completed", "", 1, 2)
-    ended = observed.ObservedContainer(
-        current=observed.Ended(attempt, record),
+    record = records.ExitRecord(code, records.EndedBy.ITSELF, "Completed", "", 1, 2)
+    container = observed.ObservedContainer(
+        current=observed.Running(attempt, 7, 1.0) if running else observed.Ended(attempt, record),
         made_of={0: observed.Made("app", "r/app@sha256:it")},
     )
-    by = collecting.uses([over], [observed.ObservedPod(1.0, {"main": ended})], [])
+    why = observed.Evicted("why", 1.0, 1.0) if evicted else None
+    return observed.ObservedPod(1.0, {"main": container}, evicted=why)
+
+
+@pytest.mark.parametrize(
+    ("finished", "seen", "is_used"),
+    [
+        (True, _ended(0), False),
+        (True, _ended(1), False),
+        (True, observed.ObservedPod(1.0), False),  # it was rejected
+        (True, None, True),  # something of it may run: nobody has looked
+        (True, _ended(0, running=True), True),  # it is being ended
+        (False, _ended(0), True),  # it is started again
+        (False, _ended(0, evicted=True), False),
+        (False, _ended(0, running=True, evicted=True), True),
+    ],
+)
+def test_what_is_over_uses_no_image(
+    finished: bool, seen: observed.ObservedPod | None, is_used: bool
+) -> None:
+    """
+    As on a kubelet whose disk is full: it removes the dead containers first.
+
+    Until nothing of the pod runs, or will again, its images stay.
+    """
+    pod = dataclasses.replace(_pod(), finished=finished)
+    by = collecting.uses([(pod, seen)], [])
+
+    assert bool(by.texts) is is_used
+    assert bool(by.roots) is (is_used and bool(seen and seen.containers))
+
+
+def test_one_pod_that_goes_on_is_enough() -> None:
+    """Though another one of the same image is over."""
+    over = dataclasses.replace(_pod(), finished=True)
+    by = collecting.uses([(over, _ended(0)), (_pod(), _ended(1, running=True))], [])
 
     assert by == collecting.Uses(frozenset({"app"}), frozenset({Digest("sha256:it")}))
 

@@ -10,10 +10,10 @@ pods there are have been seen, everything is used.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from wasm_node.agent import errors, interfaces
-from wasm_node.agent.model import actions, collection, image, observed
+from wasm_node.agent.model import actions, collection, desired, image, observed
 from wasm_node.agent.plan import collecting as planning
 from wasm_node.agent.stores import pods
 from wasm_node.protocol import messages
@@ -117,7 +117,7 @@ class Collector:
         chosen: list[image.Choice] = []
 
         def choose(images: Sequence[image.Kept]) -> image.Choice:
-            by = planning.uses(self._wanted, self._observed(), self._preparing())
+            by = planning.uses(self._pods(), self._preparing())
             used = planning.roots(images, self._images.names(by.texts), by)
             chosen.append(planning.choose(self._rules, images, used, wanted_bytes, now))
             return chosen[-1]
@@ -138,9 +138,12 @@ class Collector:
             log.warning("Removing compiled code: %s", error)
             return 0
 
-    def _observed(self) -> list[observed.ObservedPod]:
-        found = (self._seen.get(uid) for uid in self._seen)
-        return [each for each in found if each is not None]
+    def _pods(
+        self,
+    ) -> Iterator[tuple[desired.DesiredPod | None, observed.ObservedPod | None]]:
+        """Give all pods, those whose other half is not known yet, too."""
+        for uid in {*(each.ref.uid for each in self._wanted), *self._seen}:
+            yield self._wanted.get(uid), self._seen.get(uid)
 
     def _tell(self, why: str) -> None:
         """Tell of failures, but of the first (StartGarbageCollection)."""

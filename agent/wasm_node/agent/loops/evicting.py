@@ -5,10 +5,7 @@ All decisions are `plan.evictions`. One pod goes at a time, and the next look
 that may cost another comes when it has ended, or half a minute later. Before a
 pod goes for the disk, what nobody needs is removed from there: volumes and logs
 of pods that are over, logs of attempts that others have followed, images and
-compiled code that no pod uses (reclaimNodeLevelResources). That a pod was
-evicted is on disk before it is told to end: an agent that is killed in between
-must not start it again. A disk without room even for that must not keep the pod
-that fills it: then it is told all the same, and noted as soon as there is room.
+compiled code that no pod uses (reclaimNodeLevelResources).
 
 It looks ten times as often as a kubelet, since guests share their memory with
 what runs them, and the kernel's own way out of a shortage asks nobody.
@@ -20,11 +17,11 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from wasm_node.agent import errors, interfaces
-from wasm_node.agent.loops import collecting
+from wasm_node.agent.loops import collecting, expelling
 from wasm_node.agent.model import actions, desired, ids, observed, thresholds
 from wasm_node.agent.model import collection as collection_model
 from wasm_node.agent.plan import evictions as planning
-from wasm_node.agent.stores import checkpoint, pods
+from wasm_node.agent.stores import pods
 from wasm_node.protocol import messages
 
 log = logging.getLogger(__name__)
@@ -66,7 +63,7 @@ class Evicting:
         sources: Sources,
         wanted: pods.DesiredStore,
         seen: pods.ObservedStore,
-        kept: checkpoint.Checkpoints,
+        expeller: expelling.Expeller,
         logs: interfaces.LogStore,
         collector: collecting.Collector,
         events: interfaces.Events,
@@ -78,15 +75,13 @@ class Evicting:
         self._disk = sources.disk
         self._wanted = wanted
         self._seen = seen
-        self._kept = kept
+        self._expeller = expeller
         self._logs = logs
         self._events = events
         self._clock = clock
         self._memory = planning.Memory()
         self._going: ids.PodUid | None = None
         self._going_until = 0.0
-        self._unkept: set[ids.PodRef] = set()
-        """Evicted, and there was no room to note it."""
         self._cleared: set[ids.PodUid] = set()
         self._said = ""
         self._attempted = ("", 0.0)
@@ -117,7 +112,7 @@ class Evicting:
         Raises:
             NodeError: the runtime cannot tell who uses what.
         """
-        await self._keep_rest()
+        await self._expeller.keep_rest()
         levels = await self._levels()
         now = self._clock.monotonic()
         self._memory = planning.look(self._rules, self._memory, levels, now)
@@ -262,50 +257,12 @@ class Evicting:
         level: messages.Level,
         going: planning.Candidate,
     ) -> None:
-        ref = going.pod.ref
-        before = self._seen.get(ref.uid)
-        if before is None:
-            return
+        ref, now = going.pod.ref, self._clock.now()
         why = planning.message(threshold, level, going)
         grace_s = planning.grace_s(self._rules, threshold)
-        evicted = observed.Evicted(why, grace_s, self._clock.now())
-        await self._keep(ref, before, evicted)
-        after = self._seen.get(ref.uid)
-        if after is None or after.forgotten:  # it has gone meanwhile
-            return
-        log.warning("Evicting pod %s (%s): %s", ref, ref.uid, why)
-        self._events.emit(ref, actions.Event(planning.REASON, why, warning=True))
-        self._going = ref.uid
-        self._going_until = self._clock.monotonic() + _CLEANUP_S
-        self._seen.put(ref.uid, dataclasses.replace(after, evicted=evicted))
-
-    async def _keep(
-        self, ref: ids.PodRef, known: observed.ObservedPod, evicted: observed.Evicted
-    ) -> None:
-        """Put an eviction on disk, now or when there is room."""
-        try:
-            await asyncio.to_thread(
-                self._kept.change,
-                ref,
-                known,
-                lambda kept: dataclasses.replace(kept, evicted=evicted),
-            )
-        except OSError as error:
-            if ref not in self._unkept:
-                log.warning("Eviction of pod %s cannot be noted on disk yet: %s", ref, error)
-            self._unkept.add(ref)
-        else:
-            self._unkept.discard(ref)
-
-    async def _keep_rest(self) -> None:
-        """Put on disk what there was no room for; not of pods that go."""
-        for ref in tuple(self._unkept):
-            seen, wanted = self._seen.get(ref.uid), self._wanted.get(ref.uid)
-            goes = wanted is None or wanted.deleting or seen is None or seen.forgotten
-            if goes or seen is None or seen.evicted is None:
-                self._unkept.discard(ref)
-            else:
-                await self._keep(ref, seen, seen.evicted)
+        if await self._expeller.expel(ref, observed.Evicted(why, grace_s, now)):
+            self._going = ref.uid
+            self._going_until = self._clock.monotonic() + _CLEANUP_S
 
 
 def _disks(logs: Mapping[str, messages.DiskUse]) -> dict[str, planning.Use]:

@@ -1,6 +1,9 @@
 """
 Facts from the runtime into the observed store; adoption is the first list.
 
+With it comes what an agent before us has kept on disk, of pods too of which
+nothing has ever run: one that it had told to go is not to be begun.
+
 A full list also tells what is *not* there: an attempt that we took to be
 running and that the runtime does not know has ended without a witness.
 """
@@ -39,15 +42,25 @@ async def follow(
                 if before is not None and not before.forgotten:
                     now = clock.now()
                     seen.put(uid, adopt.whole(before, grouped.get(uid, ()), now=now))
+            adopting = not seen.listed.is_set()
             new = [uid for uid in grouped if seen.get(uid) is None]
-            found = await asyncio.to_thread(lambda uids: {u: kept.load(u) for u in uids}, new)
-            for uid, left in found.items():
+            found = await asyncio.to_thread(_kept, kept, new, adopting=adopting)
+            for uid in {*new, *found}:
                 if seen.get(uid) is None:
-                    seen.put(uid, left or observed.ObservedPod(started_at=clock.now()))
-                for fact in grouped[uid]:
+                    seen.put(uid, found.get(uid) or observed.ObservedPod(clock.now()))
+                for fact in grouped.get(uid, ()):
                     _take(seen, fact)
             seen.listed.set()
             runtime.here()
+
+
+def _kept(
+    kept: checkpoint.Checkpoints, listed: Sequence[ids.PodUid], *, adopting: bool
+) -> Mapping[ids.PodUid, observed.ObservedPod]:
+    """Read what was kept of listed pods; `adopting`: and of all there are."""
+    uids = {*listed, *kept.uids()} if adopting else listed
+    read = {uid: kept.load(uid) for uid in uids}
+    return {uid: each for uid, each in read.items() if each is not None}
 
 
 def _take(seen: pods.ObservedStore, fact: observed.Fact) -> None:

@@ -205,7 +205,7 @@ class StatusWriter:
         wanted, seen = self._wanted.get(uid), self._seen.get(uid)
         if wanted is None or seen is None or wanted.refusals or wanted.deleting:
             return False
-        if seen.rejected:
+        if seen.rejected or seen.evicted:
             return False
         untold = all(
             each.current is None and each.failing is None for each in seen.containers.values()

@@ -195,11 +195,15 @@ class Evicted:
         message: why.
         grace_s: how long it has at most.
         at: unix seconds of the decision.
+        reason: for `status.reason` and its event.
+        disruption: the message of its DisruptionTarget; empty: the same one.
     """
 
     message: str
     grace_s: float
     at: float
+    reason: str = "Evicted"
+    disruption: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

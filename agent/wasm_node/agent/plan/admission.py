@@ -7,15 +7,23 @@ generalFilter of lifecycle/predicate.go, AdmissionCheck of the scheduler's
 eventhandlers.go. docs/statuses.md says what of it means nothing here.
 """
 
+import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import TypeAlias
 
-from wasm_node.agent.model import desired, environment, manifest, observed, quantity
-from wasm_node.agent.plan import affinity, node, taints
+from wasm_node.agent.model import desired, environment, ids, manifest, observed, quantity
+from wasm_node.agent.plan import affinity, evictions, node, order, preemption, taints
+
+Verdict: TypeAlias = observed.Rejected | preemption.Choice | None
+"""
+Why a pod may not come; or who has to end first, for one that is critical; or
+that it may.
+"""
 
 _EVERY = "0.0.0.0"  # noqa: S104  # nothing is bound here
-_STORAGE = "ephemeral-storage"
 _BY_NODE = ("NodeAffinity", "TaintToleration")
+_OUT_OF = "OutOf"
 _SHUTTING_DOWN = observed.Rejected("NodeShutdown", "Pod was rejected as the node is shutting down.")
 
 
@@ -29,26 +37,81 @@ def admit(
     others: Iterable[desired.DesiredPod],
     allocatable: environment.Allocatable,
     on: manifest.Node,
-) -> observed.Rejected | None:
-    """Return the first reason why it cannot be beside the others, if any."""
+    going: Container[ids.PodUid] = (),
+) -> Verdict:
+    """
+    Return the first reason why it cannot be beside the others, if any.
+
+    Room is no such reason for a critical pod as long as others can be made to
+    end for it, and if it is the only one (HandleAdmissionFailure). `going`:
+    those of the others that are evicted already.
+    """
     there = [each for each in others if each.ref.uid != pod.ref.uid and not each.finished]
-    found = itertools.chain(
-        _of_system(pod),
-        _of_room(pod, there, allocatable, on),
-        _of_labels(pod, on),
-        _of_ports(pod, there),
-        _of_taints(pod, on),
-    )
-    return next(found, None)
+    room = list(_of_room(pod, there, allocatable, on))
+    others_fail = itertools.chain(_of_labels(pod, on), _of_ports(pod, there), _of_taints(pod, on))
+    if not pod.is_critical:
+        found = itertools.chain(_of_system(pod), (each.rejected for each in room), others_fail)
+        return next(found, None)
+    rejected = next(itertools.chain(_of_system(pod), others_fail), None)
+    if rejected or not room:
+        return rejected
+    return preemption.choose(pod, there, {each.name: each.lacking for each in room}, going)
 
 
-def is_by_node(rejected: observed.Rejected) -> bool:
+def takes_room(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
     """
-    Say whether it is for labels or taints, which may be others by now.
+    Say whether anything of a pod runs, or will (IsPodKnownTerminated).
 
-    A kubelet, which watches its Node, reads it once more for labels alone.
+    That is over as soon as it is seen, before the API server has been told.
     """
-    return rejected.reason in _BY_NODE
+    if any(isinstance(each.current, observed.Running) for each in seen.containers.values()):
+        return True
+    if pod.deleting or evictions.is_over(pod, seen):
+        return False
+    return not seen.containers or order.outcome(pod, seen) is None
+
+
+def is_by_node(found: Verdict) -> bool:
+    """
+    Say whether it is by labels or taints, which may be others by now.
+
+    That others have to end is so, too: there were none against the pod. A
+    kubelet, which watches its Node, reads it once more for labels alone.
+    """
+    if isinstance(found, observed.Rejected):
+        return found.reason in _BY_NODE
+    return found is not None
+
+
+def is_by_room(found: Verdict) -> bool:
+    """Say whether it may be another one when others have ended."""
+    if isinstance(found, observed.Rejected):
+        return found.reason.startswith(_OUT_OF) or found.reason == preemption.REJECTED
+    return found is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Short:
+    """A resource of which there is too little, in its own unit."""
+
+    name: str
+    wanted: int
+    used: int
+    capacity: int
+
+    @property
+    def lacking(self) -> int:
+        """As GetInsufficientAmount."""
+        return self.wanted - (self.capacity - self.used)
+
+    @property
+    def rejected(self) -> observed.Rejected:
+        """As InsufficientResourceError."""
+        return observed.Rejected(
+            f"{_OUT_OF}{self.name}",
+            f"Node didn't have enough resource: {self.name}, "
+            f"requested: {self.wanted}, used: {self.used}, capacity: {self.capacity}",
+        )
 
 
 def _failed(predicate: str, why: str) -> observed.Rejected:
@@ -78,30 +141,21 @@ def _of_room(
     there: Sequence[desired.DesiredPod],
     allocatable: environment.Allocatable,
     on: manifest.Node,
-) -> Iterator[observed.Rejected]:
+) -> Iterator[_Short]:
     """As Fits of the scheduler's noderesources."""
     asked, beside = pod.asks, [each.asks for each in there]
+    cpu = sum(each.cpu_millis for each in beside)
+    memory = sum(each.memory_bytes for each in beside)
     rows = [
-        ("pods", 1, len(beside), allocatable.pods),
-        ("cpu", asked.cpu_millis, sum(each.cpu_millis for each in beside), allocatable.cpu_millis),
-        (
-            "memory",
-            asked.memory_bytes,
-            sum(each.memory_bytes for each in beside),
-            allocatable.memory_bytes,
-        ),
+        _Short(preemption.PODS, 1, len(beside), allocatable.pods),
+        _Short(preemption.CPU, asked.cpu_millis, cpu, allocatable.cpu_millis),
+        _Short(preemption.MEMORY, asked.memory_bytes, memory, allocatable.memory_bytes),
     ]
-    if _STORAGE in on.status.allocatable:  # else nobody has told it yet
-        disk = quantity.ceiling(on.status.allocatable[_STORAGE])
+    if preemption.STORAGE in on.status.allocatable:  # else nobody has told it yet
+        disk = quantity.ceiling(on.status.allocatable[preemption.STORAGE])
         used = sum(each.storage_bytes for each in beside)
-        rows.append((_STORAGE, asked.storage_bytes, used, disk))
-    for name, wanted, used, capacity in rows:
-        if wanted and used + wanted > capacity:
-            yield observed.Rejected(
-                f"OutOf{name}",
-                f"Node didn't have enough resource: {name}, "
-                f"requested: {wanted}, used: {used}, capacity: {capacity}",
-            )
+        rows.append(_Short(preemption.STORAGE, asked.storage_bytes, used, disk))
+    return (each for each in rows if each.wanted and each.lacking > 0)
 
 
 def _of_labels(pod: desired.DesiredPod, on: manifest.Node) -> Iterator[observed.Rejected]:

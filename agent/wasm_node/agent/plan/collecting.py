@@ -4,8 +4,9 @@ Which images are removed, and whose they are.
 The rules are the kubelet's: image_gc_manager.go (GarbageCollect, freeSpace,
 freeOldImages, DeleteUnusedImages) in pkg/kubelet/images. Two things differ. An
 image counts for what would really come back: what another one that stays has
-as well is not freed. And an image that any pod of this node has named or been
-made of is used, however long that pod is over.
+as well is not freed. And whatever pods that go on name or were made of is used,
+begun or not; what only pods that are over were made of is not. (A kubelet asks
+which containers lie there, and removes the dead ones when the disk is full.)
 """
 
 import collections
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Sequence
 
 from wasm_node.agent.model import actions, collection, desired, image, observed
 from wasm_node.agent.model.ids import Digest
+from wasm_node.agent.plan import evictions
 from wasm_node.protocol import messages
 
 AGE = "age"
@@ -40,16 +42,24 @@ class Uses:
 
 
 def uses(
-    wanted: Iterable[desired.DesiredPod],
-    seen: Iterable[observed.ObservedPod],
+    pods: Iterable[tuple[desired.DesiredPod | None, observed.ObservedPod | None]],
     fetched: Iterable[str],
 ) -> Uses:
-    """Return what pods use; `fetched`: ids of images that are in hand."""
-    texts = {each.image for pod in wanted for each in pod.all_containers}
-    known = [each for pod in seen for each in pod.containers.values()]
-    ids = {made.image_id for each in known for made in each.made_of.values()}
-    ids |= {each.image.image_id for each in known if each.image}
-    return Uses(frozenset(texts), frozenset(map(_root, (*ids, *fetched))))
+    """
+    Return what pods use, each as it is wanted and as it is known.
+
+    One that is over is never started again, and neither its logs nor its
+    status need an image. `fetched`: ids of images that are in hand.
+    """
+    texts, found = set[str](), set(fetched)
+    for wanted, seen in pods:
+        if wanted and seen and evictions.is_over(wanted, seen):
+            continue
+        texts |= {each.image for each in wanted.all_containers} if wanted else set()
+        for known in seen.containers.values() if seen else ():
+            found |= {made.image_id for made in known.made_of.values()}
+            found |= {known.image.image_id} if known.image else set()
+    return Uses(frozenset(texts), frozenset(map(_root, found)))
 
 
 def _root(image_id: str) -> Digest:

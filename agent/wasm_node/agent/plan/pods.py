@@ -62,9 +62,11 @@ def deadline_at(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> float
 
 def evicting(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> desired.DesiredPod:
     """Return the pod with no more time to end than an eviction leaves it."""
-    if seen.evicted is None or wanted.grace_s <= seen.evicted.grace_s:
+    if seen.evicted is None:
         return wanted
-    grace_s = seen.evicted.grace_s
+    if wanted.deleting and wanted.grace_s <= seen.evicted.grace_s:
+        return wanted
+    grace_s = min(wanted.grace_s, seen.evicted.grace_s)
     return dataclasses.replace(wanted, grace_s=grace_s, kill_at=seen.evicted.at + grace_s)
 
 

@@ -34,8 +34,8 @@ class _Why:
 
     reason: str = ""
     message: str = ""
-    disrupted: bool = False
-    """It was the node that ended it: condition DisruptionTarget."""
+    disruption: str = ""
+    """What its DisruptionTarget says; empty: it was not the node's doing."""
 
 
 _NOTHING = _Why()
@@ -99,12 +99,13 @@ def _why_failed(wanted: desired.DesiredPod, seen: observed.ObservedPod, now: flo
     if wanted.finished:
         return _NOTHING
     if seen.evicted:
-        return _Why("Evicted", seen.evicted.message, disrupted=True)
+        why = seen.evicted
+        return _Why(why.reason, why.message, why.disruption or why.message)
     if _is_late(wanted, seen, now):
         return _Why("DeadlineExceeded", _LATE)
     ends = [each.current for each in seen.containers.values()]
     if any(isinstance(x, observed.Ended) and x.exit.ended_by is _SHUTDOWN for x in ends):
-        return _Why("Terminated", _SHUT_DOWN, disrupted=True)
+        return _Why("Terminated", _SHUT_DOWN, _SHUT_DOWN)
     return _NOTHING
 
 
@@ -309,8 +310,8 @@ def _conditions(
         "ContainersReady": containers_ready,
         "PodScheduled": ("True", None, None),
     }
-    if why.disrupted:
-        rows["DisruptionTarget"] = ("True", "TerminationByKubelet", why.message)
+    if why.disruption:
+        rows["DisruptionTarget"] = ("True", "TerminationByKubelet", why.disruption)
     held = {each.type: each for each in previous}
     return tuple(
         _condition(kind, *row, held.get(kind), wanted.generation, now) for kind, row in rows.items()

@@ -1,0 +1,146 @@
+"""
+Who has to go when a critical pod comes and there is no room for it.
+
+The rules are the kubelet's: preemption/preemption.go (getPodsToPreempt) and
+Preemptable of types/pod_update.go. Whatever is missing is made up for by pods
+of a lower priority, best-effort ones before burstable and guaranteed ones, by
+as few and as small ones as can be found in one go. Two things are added: who
+is evicted already counts before all others, as its room comes back anyway; and
+nobody goes who, with the others chosen, is not needed.
+"""
+
+import dataclasses
+from collections.abc import Container, Iterable, Mapping, Sequence
+
+from wasm_node.agent.model import desired, ids, observed
+
+REASON = "Preempting"
+MESSAGE = "Preempted in order to admit critical pod"
+DISRUPTION = "Pod was preempted by Kubelet to accommodate a critical pod."
+"""What the condition DisruptionTarget says of it."""
+REJECTED = "UnexpectedAdmissionError"
+
+PODS, CPU, MEMORY, STORAGE = "pods", "cpu", "memory", "ephemeral-storage"
+
+_CLASSES = ("BestEffort", "Burstable", "Guaranteed")
+_LEAST_WAIT_S = 10.0
+
+Amounts = Mapping[str, int]
+"""By resource: pods, thousandths of a core, bytes; none of them is 0."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """
+    Pods that make room by their ends; at least one.
+
+    One may be evicted already: then there is nothing to do but to wait.
+    """
+
+    pods: tuple[desired.DesiredPod, ...]
+
+
+def choose(
+    pod: desired.DesiredPod,
+    others: Iterable[desired.DesiredPod],
+    lacking: Amounts,
+    going: Container[ids.PodUid],
+) -> Choice | observed.Rejected:
+    """
+    Return who has to end, so that there is that much more room for a pod.
+
+    Or why it cannot come, where all who may be made to go have too little.
+    `going`: those of the others that are evicted already.
+    """
+    ranks = _ranks(pod, others, going)
+    unmet = _less(lacking, [each for rank in ranks for each in rank])
+    if unmet:
+        return _rejected(unmet)
+    chosen: list[desired.DesiredPod] = []
+    for index in reversed(range(len(ranks))):
+        cheaper = [each for rank in ranks[:index] for each in rank]
+        chosen += _nearest(ranks[index], _less(lacking, cheaper + chosen))
+    return Choice(tuple(reversed(chosen)))
+
+
+def wait_s(pods: Iterable[desired.DesiredPod]) -> float:
+    """Return how long their ends are waited for at most (killPodNow)."""
+    return max(_LEAST_WAIT_S, *(1.5 * each.grace_s for each in pods))
+
+
+def _ranks(
+    pod: desired.DesiredPod,
+    others: Iterable[desired.DesiredPod],
+    going: Container[ids.PodUid],
+) -> list[list[desired.DesiredPod]]:
+    """
+    Return those that may be made to go, by rank, the cheapest first.
+
+    A critical pod stands above all that are not, and above critical ones of a
+    lower priority: that is to say, above all of a lower priority.
+    """
+    ranks: list[list[desired.DesiredPod]] = [[] for _ in range(1 + len(_CLASSES))]
+    for each in others:
+        if each.priority < pod.priority:
+            is_going = each.ref.uid in going
+            ranks[0 if is_going else 1 + _CLASSES.index(each.qos_class)].append(each)
+    return ranks
+
+
+def _nearest(pods: Sequence[desired.DesiredPod], lacking: Amounts) -> list[desired.DesiredPod]:
+    """
+    Return some of those pods that have as much, which all of them do.
+
+    As getPodsToPreemptByDistance: one after the other, each time the one that
+    leaves the least to be found; of equal ones the smaller. Of these, the one
+    of the lower priority (a kubelet has no order of its own).
+    """
+    left, chosen, unmet = list(pods), list[desired.DesiredPod](), lacking
+    while unmet:
+        best = min(left, key=lambda x: (_distance(x, unmet), *_size(x), x.priority))
+        left.remove(best)
+        chosen.append(best)
+        unmet = _less(unmet, [best])
+    for each in tuple(chosen):  # with those that came later it may be too much
+        rest = [x for x in chosen if x is not each]
+        if not _less(lacking, rest):
+            chosen = rest
+    return chosen
+
+
+def _distance(pod: desired.DesiredPod, lacking: Amounts) -> float:
+    """Return how much of it a pod lacks, each resource weighing the same."""
+    shares = ((much - _asked(pod, name)) / much for name, much in lacking.items())
+    return sum(max(0.0, each) ** 2 for each in shares)
+
+
+def _less(lacking: Amounts, pods: Iterable[desired.DesiredPod]) -> Amounts:
+    """Return what is still lacking once those pods have gone."""
+    gone = list(pods)
+    left = {name: much - sum(_asked(x, name) for x in gone) for name, much in lacking.items()}
+    return {name: much for name, much in left.items() if much > 0}
+
+
+def _asked(pod: desired.DesiredPod, resource: str) -> int:
+    asks = pod.asks
+    return {
+        PODS: 1,
+        CPU: asks.cpu_millis,
+        MEMORY: asks.memory_bytes,
+        STORAGE: asks.storage_bytes,
+    }[resource]
+
+
+def _size(pod: desired.DesiredPod) -> tuple[int, int]:
+    """As smallerResourceRequest."""
+    return pod.asks.memory_bytes, pod.asks.cpu_millis
+
+
+def _rejected(unmet: Amounts) -> observed.Rejected:
+    missing = "".join(f"(res: {name}, q: {much}), " for name, much in unmet.items())
+    return observed.Rejected(
+        REJECTED,
+        "Unexpected error while attempting to recover from admission failure: preemption: error"
+        " finding a set of pods to preempt: no set of running pods found to reclaim resources:"
+        f" [{missing}]",
+    )

@@ -1,0 +1,240 @@
+"""
+Who goes for a critical pod.
+
+The table's cases are those situations that the kubelet's own
+preemption_test.go has, with pods of this page.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wasm_node.agent.model import desired, ids, observed, parsing
+from wasm_node.agent.plan import preemption
+from wasm_node.protocol import records
+
+CRITICAL = records.CRITICAL_PRIORITY
+BEST, BURSTABLE, GUARANTEED = "BestEffort", "Burstable", "Guaranteed"
+
+
+def _pod(
+    name: str,
+    cpu: int = 0,
+    mib: int = 0,
+    *,
+    quality: str = "",
+    priority: int = 0,
+    disk: int = 0,
+) -> desired.DesiredPod:
+    """Return a pod that asks for thousandths of a core, MiB, and bytes."""
+    texts = {"cpu": f"{cpu}m" * bool(cpu), "memory": f"{mib}Mi" * bool(mib)}
+    texts["ephemeral-storage"] = str(disk) * bool(disk)
+    asked = {name: text for name, text in texts.items() if text}
+    resources = {"requests": asked} | ({"limits": asked} if quality == GUARANTEED else {})
+    made = parsing.pod(
+        {
+            "metadata": {"name": name, "uid": name},
+            "spec": {
+                "containers": [{"name": "c", "image": "x", "resources": resources}],
+                "priority": priority,
+            },
+        }
+    )
+    assert quality in ("", made.qos_class)
+    return made
+
+
+NEW = _pod("new", priority=CRITICAL + 5)
+BURST = _pod("burst", 100, 100, quality=BURSTABLE)
+LARGE = _pod("large", 300, 300, quality=BURSTABLE)
+SAFE = _pod("safe", 100, 100, quality=GUARANTEED)
+SAFER = _pod("safer", 300, 300, quality=GUARANTEED)
+NONE = _pod("none", quality=BEST)
+HIGH = _pod("high", 300, 300, priority=CRITICAL + 5)
+LOW = _pod("low", 300, 300, priority=CRITICAL + 4)
+EVERYBODY = [NONE, BURST, LARGE, SAFE, SAFER, HIGH]
+MIB = 1 << 20
+
+
+def _chosen(
+    others: Sequence[desired.DesiredPod],
+    lacking: Mapping[str, int],
+    going: Sequence[str] = (),
+    new: desired.DesiredPod = NEW,
+) -> list[str] | str:
+    """Name those who have to go, or say why none does."""
+    found = preemption.choose(new, others, lacking, frozenset(map(ids.PodUid, going)))
+    if isinstance(found, observed.Rejected):
+        assert found.reason == "UnexpectedAdmissionError"
+        return found.message
+    return [each.ref.name for each in found.pods]
+
+
+@pytest.mark.parametrize(
+    ("others", "lacking", "expected"),
+    [
+        (EVERYBODY, {"pods": 1}, ["none"]),
+        (EVERYBODY, {"pods": 2}, ["none", "burst"]),
+        (EVERYBODY, {"cpu": 100}, ["burst"]),
+        (EVERYBODY, {"cpu": 101}, ["large"]),
+        (EVERYBODY, {"cpu": 301}, ["large", "burst"]),
+        (EVERYBODY, {"cpu": 400}, ["large", "burst"]),
+        (EVERYBODY, {"cpu": 401}, ["large", "burst", "safe"]),
+        (EVERYBODY, {"cpu": 501}, ["large", "safer"]),
+        (EVERYBODY, {"cpu": 800}, ["large", "burst", "safer", "safe"]),
+        (EVERYBODY, {"cpu": 100, "pods": 1}, ["burst"]),
+        (EVERYBODY, {"cpu": 100, "pods": 2}, ["none", "burst"]),
+        (EVERYBODY, {"memory": 200 * MIB, "cpu": 1}, ["large"]),
+        ([SAFE, BURST, SAFER], {"memory": 1}, ["burst"]),
+        ([HIGH, SAFER], {"cpu": 1}, ["safer"]),
+        ([LOW, HIGH], {"cpu": 1}, ["low"]),
+        ([_pod("a", disk=5), _pod("b", disk=9)], {"ephemeral-storage": 6}, ["b"]),
+    ],
+)
+def test_who_goes(
+    others: list[desired.DesiredPod], lacking: dict[str, int], expected: list[str]
+) -> None:
+    """As few as can be of the least class that has enough."""
+    found = _chosen(others, lacking)
+
+    assert isinstance(found, list)
+    assert sorted(found) == sorted(expected)
+
+
+def test_the_least_class_is_named_first() -> None:
+    """Best-effort pods are told first (getPodsToPreempt)."""
+    assert _chosen([SAFE, NONE, BURST], {"pods": 3}) == ["none", "burst", "safe"]
+
+
+@pytest.mark.parametrize(
+    ("others", "lacking", "unmet"),
+    [
+        ([], {"pods": 1}, "[(res: pods, q: 1), ]"),
+        ([HIGH], {"cpu": 200}, "[(res: cpu, q: 200), ]"),
+        (EVERYBODY, {"cpu": 801, "memory": 5}, "[(res: cpu, q: 1), ]"),
+        ([NONE], {"cpu": 7, "memory": 5, "pods": 1}, "[(res: cpu, q: 7), (res: memory, q: 5), ]"),
+    ],
+)
+def test_too_little_for_it(
+    others: list[desired.DesiredPod], lacking: dict[str, int], unmet: str
+) -> None:
+    """Nobody goes, and what is missing is told in the kubelet's words."""
+    assert _chosen(others, lacking) == (
+        "Unexpected error while attempting to recover from admission failure: preemption: error"
+        " finding a set of pods to preempt: no set of running pods found to reclaim resources: "
+        f"{unmet}"
+    )
+
+
+def test_of_equal_ones_the_smaller_goes() -> None:
+    """By memory, by processor time (smallerResourceRequest), by priority."""
+    small, big = _pod("small", 900, 1), _pod("big", 100, 2)
+    less, more = _pod("less", 100, 2), _pod("more", 900, 2)
+    low, high = _pod("low", 1, 1, priority=1), _pod("high", 1, 1, priority=2)
+
+    assert _chosen([big, small], {"pods": 1}) == ["small"]
+    assert _chosen([more, less], {"pods": 1}) == ["less"]
+    assert _chosen([high, low], {"pods": 1}) == _chosen([low, high], {"pods": 1}) == ["low"]
+
+
+def test_resources_weigh_the_same() -> None:
+    """A distance is made of shares of what is missing, not of amounts."""
+    by_amounts = [_pod("heavy", 0, 100), _pod("busy", 100, 0)]
+    by_shares = [_pod("half", 60, 60), _pod("rest", 40, 40)]
+    found = _chosen([*by_amounts, *by_shares], {"cpu": 100, "memory": 100 * MIB})
+
+    assert sorted(found) == ["half", "rest"]
+
+
+def test_who_turns_out_not_to_be_needed_stays() -> None:
+    """The nearest one is taken first, and the next two have it all."""
+    near = _pod("near", 80, 80)
+    both = [_pod("processor", 100), _pod("memory", 0, 100)]
+    found = _chosen([near, *both], {"cpu": 100, "memory": 100 * MIB})
+
+    assert isinstance(found, list)
+    assert sorted(found) == ["memory", "processor"]
+
+
+def test_who_goes_already_is_enough() -> None:
+    """An agent that was killed meanwhile sends nobody else away."""
+    assert _chosen([NONE, BURST, SAFE], {"cpu": 100}, going=["safe"]) == ["safe"]
+    assert _chosen([NONE, BURST, SAFE], {"cpu": 200}, going=["safe"]) == ["safe", "burst"]
+    assert _chosen([NONE, BURST, SAFE], {"pods": 1}, going=["burst"]) == ["burst"]
+
+
+@pytest.mark.parametrize(("graces", "expected"), [([0], 10), ([6], 10), ([30], 45), ([8, 20], 30)])
+def test_how_long_their_ends_are_waited_for(graces: list[int], expected: float) -> None:
+    """Half as long again as the longest has, and ten seconds (killPodNow)."""
+    pods = [_pod(f"p{n}").ending(float(each)) for n, each in enumerate(graces)]
+
+    assert preemption.wait_s(pods) == expected
+
+
+def _numbered(name: int, cpu: int, mib: int, priority: int, *, safe: bool) -> desired.DesiredPod:
+    quality = GUARANTEED if safe and cpu and mib else ""
+    return _pod(f"u{name}", cpu, mib, priority=priority, quality=quality)
+
+
+@st.composite
+def _others(draw: st.DrawFn) -> list[desired.DesiredPod]:
+    return [
+        _numbered(
+            name,
+            draw(st.integers(0, 5)),
+            draw(st.integers(0, 5)),
+            draw(st.sampled_from([0, 7, CRITICAL, CRITICAL + 5, CRITICAL + 9])),
+            safe=draw(st.booleans()),
+        )
+        for name in range(draw(st.integers(0, 7)))
+    ]
+
+
+def _freed(pods: Iterable[desired.DesiredPod]) -> dict[str, int]:
+    found = list(pods)
+    return {
+        "pods": len(found),
+        "cpu": sum(each.asks.cpu_millis for each in found),
+        "memory": sum(each.asks.memory_bytes for each in found),
+    }
+
+
+_LACKING = st.dictionaries(
+    st.sampled_from(["pods", "cpu", "memory"]), st.integers(1, 12), min_size=1
+).map(lambda x: {name: much * (MIB if name == "memory" else 1) for name, much in x.items()})
+
+
+@given(_others(), _LACKING, st.sets(st.sampled_from([f"u{n}" for n in range(7)])))
+def test_any_choice(
+    others: list[desired.DesiredPod], lacking: dict[str, int], going: set[str]
+) -> None:
+    """
+    Enough comes back, or nobody goes, as all together had too little.
+
+    Nobody goes whose priority is as high. Without any one of those who go, all
+    who are cheaper, together with the others that go, have too little.
+    """
+
+    def is_enough(pods: Iterable[desired.DesiredPod]) -> bool:
+        freed = _freed(pods)
+        return all(freed[name] >= much for name, much in lacking.items())
+
+    def rank(pod: desired.DesiredPod) -> int:
+        order = (BEST, BURSTABLE, GUARANTEED)
+        return -1 if pod.ref.uid in going else order.index(pod.qos_class)
+
+    found = preemption.choose(NEW, others, lacking, frozenset(map(ids.PodUid, going)))
+    may_go = [each for each in others if each.priority < NEW.priority]
+
+    if isinstance(found, observed.Rejected):
+        assert not is_enough(may_go)
+        return
+    assert is_enough(found.pods)
+    assert all(each in may_go for each in found.pods)
+    assert len({each.ref.uid for each in found.pods}) == len(found.pods)
+    for each in found.pods:
+        cheaper = [x for x in may_go if rank(x) < rank(each)]
+        dearer = [x for x in found.pods if rank(x) >= rank(each) and x is not each]
+        assert not is_enough([*cheaper, *dearer])
