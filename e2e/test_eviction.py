@@ -146,6 +146,53 @@ def test_a_node_that_is_short_of_memory(space: Namespace, images: Images) -> Non
     assert pods.status(space.get("pods/modest"))["restartCount"] == 0
 
 
+def test_a_critical_pod_has_others_end(space: Namespace, images: Images) -> None:
+    """
+    One goes, which has what it needs, and is waited for: it has its grace.
+
+    An agent that is killed meanwhile changes nothing of that.
+    """
+    node = space.bed.node
+    large = {"resources": {"requests": {"memory": "80Mi"}}}
+    victim = _pod("victim", images("sleep"), **large)
+    victim["spec"]["terminationGracePeriodSeconds"] = 4
+    critical = _pod("critical", images("sleep"), restart="Always", **large)
+    critical["spec"]["priorityClassName"] = "system-node-critical"
+    little = {"resources": {"requests": {"memory": "8Mi"}}}
+    space.apply(victim, _pod("bystander", images("sleep"), restart="Always", **little))
+    for name in ("victim", "bystander"):
+        space.wait_running(name)
+    space.apply(critical)
+    wait_until(lambda: space.events("Preempting"), "an event", within_s=20)
+    node.agent.kill()
+    node.start_agent()
+    over = space.wait_over("victim")
+    space.wait_running("critical")
+    apart = pods.state(over, "terminated")["finishedAt"]
+    began = pods.state(space.get("pods/critical"), "running")["startedAt"]
+    enormous = _pod("enormous", images("sleep"), resources={"requests": {"memory": "1Gi"}})
+    enormous["spec"]["priorityClassName"] = "system-cluster-critical"
+    space.apply(enormous)
+    rejected = space.wait_over("enormous")["status"]
+
+    target = pods.condition(over, "DisruptionTarget")
+    said = "Preempted in order to admit critical pod"
+    assert (over["status"]["phase"], over["status"]["reason"]) == ("Failed", "Preempting")
+    assert over["status"]["message"] == said
+    assert (target["status"], target["reason"]) == ("True", "TerminationByKubelet")
+    assert target["message"] == "Pod was preempted by Kubelet to accommodate a critical pod."
+    assert space.events("Preempting") == [said]
+    assert apart <= began
+    assert pods.is_running(space.history("bystander")[-1])
+    assert pods.status(space.get("pods/bystander"))["restartCount"] == 0
+    assert (rejected["phase"], rejected["reason"]) == ("Failed", "UnexpectedAdmissionError")
+    assert rejected["message"].startswith(
+        "Pod was rejected: Unexpected error while attempting to recover from admission failure:"
+        " preemption: error finding a set of pods to preempt: no set of running pods found to"
+        " reclaim resources: [(res: memory, q: "
+    )
+
+
 def test_a_node_that_is_shut_down(space: Namespace, images: Images) -> None:
     """What it ended, it says; what a policy restarts goes on with the next."""
     node = space.bed.node

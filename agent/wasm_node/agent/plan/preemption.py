@@ -1,9 +1,9 @@
 """
 Who has to go when a critical pod comes and there is no room for it.
 
-The rules are the kubelet's: preemption/preemption.go (getPodsToPreempt) and
-Preemptable of types/pod_update.go. Whatever is missing is made up for by pods
-of a lower priority, best-effort ones before burstable and guaranteed ones, by
+The rules are the kubelet's: preemption/preemption.go (getPodsToPreempt), and
+types/pod_update.go for whom. Whatever is missing is made up for by pods of a
+lower priority, best-effort ones before burstable and guaranteed ones, by
 as few and as small ones as can be found in one go. Two things are added: who
 is evicted already counts before all others, as its room comes back anyway; and
 nobody goes who, with the others chosen, is not needed.
