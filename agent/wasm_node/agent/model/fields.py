@@ -174,7 +174,9 @@ POD: Mapping[str, Fate] = {
     ),
     "overhead": _SCHEDULER,
     "preemptionPolicy": _SCHEDULER,
-    "priority": _honoured("by the scheduler; the lower, the sooner it is evicted or shut down"),
+    "priority": _honoured(
+        "by the scheduler; the lower, the sooner it is evicted, preempted or shut down"
+    ),
     "priorityClassName": _SCHEDULER,
     "readinessGates": _honoured(),
     "resourceClaims": _refused(_LATER),
