@@ -242,6 +242,16 @@ CASES = (
         unscheduled=True,
     ),
     Case(
+        "critical-too-large",
+        _pod(
+            "Always",
+            _container(_SLEEPER, resources={"requests": {"cpu": "1000"}}),
+            priorityClassName="system-cluster-critical",
+        ),
+        pods.is_over,
+        unscheduled=True,
+    ),
+    Case(
         "another-system",
         _pod("Always", _container(_SLEEPER), os={"name": "windows"}),
         pods.is_over,

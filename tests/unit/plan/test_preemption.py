@@ -139,6 +139,20 @@ def test_of_equal_ones_the_smaller_goes() -> None:
     assert _chosen([high, low], {"pods": 1}) == _chosen([low, high], {"pods": 1}) == ["low"]
 
 
+def test_the_nearest_goes_first() -> None:
+    """And then whoever is enough for what is left."""
+    pods = [_pod("60", 60), _pod("70", 70), _pod("50", 50)]
+
+    assert _chosen(pods, {"cpu": 100}) == ["50", "70"]
+
+
+def test_what_lacks_little_of_each_is_not_always_nearer() -> None:
+    """Shares are squared (distance): .8 and .1 are less than .6 and .55."""
+    pods = [_pod("a", 20, 90), _pod("b", 40, 45), _pod("c", 80, 10), _pod("d", 30, 50)]
+
+    assert _chosen(pods, {"cpu": 100, "memory": 100 * MIB}) == ["c", "a"]
+
+
 def test_resources_weigh_the_same() -> None:
     """A distance is made of shares of what is missing, not of amounts."""
     by_amounts = [_pod("heavy", 0, 100), _pod("busy", 100, 0)]

@@ -22,7 +22,9 @@ REJECTED = "UnexpectedAdmissionError"
 
 PODS, CPU, MEMORY, STORAGE = "pods", "cpu", "memory", "ephemeral-storage"
 
-_CLASSES = ("BestEffort", "Burstable", "Guaranteed")
+_GOING = "evicted already"
+_RANKS = (_GOING, "BestEffort", "Burstable", "Guaranteed")
+"""The cheapest first."""
 _LEAST_WAIT_S = 10.0
 
 Amounts = Mapping[str, int]
@@ -74,17 +76,16 @@ def _ranks(
     going: Container[ids.PodUid],
 ) -> list[list[desired.DesiredPod]]:
     """
-    Return those that may be made to go, by rank, the cheapest first.
+    Return those that may be made to go, by rank.
 
     A critical pod stands above all that are not, and above critical ones of a
     lower priority: that is to say, above all of a lower priority.
     """
-    ranks: list[list[desired.DesiredPod]] = [[] for _ in range(1 + len(_CLASSES))]
+    ranks: dict[str, list[desired.DesiredPod]] = {name: [] for name in _RANKS}
     for each in others:
         if each.priority < pod.priority:
-            is_going = each.ref.uid in going
-            ranks[0 if is_going else 1 + _CLASSES.index(each.qos_class)].append(each)
-    return ranks
+            ranks[_GOING if each.ref.uid in going else each.qos_class].append(each)
+    return list(ranks.values())
 
 
 def _nearest(pods: Sequence[desired.DesiredPod], lacking: Amounts) -> list[desired.DesiredPod]:
