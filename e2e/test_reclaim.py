@@ -134,14 +134,17 @@ def _told(plane: ControlPlane) -> dict[str, tuple[str, str]]:
 def test_a_full_disk_costs_an_image_and_no_pod(
     space: Namespace, disk: Disk, images: Images, registry: Registry
 ) -> None:
-    """The unused one goes, with its code; what a pod uses can run again."""
+    """
+    The unused one goes, with its code; what a pod uses can run again.
+
+    Its own pod is over and still there: that is no use of it.
+    """
     plane, small, big = space.bed.plane, images("sleep"), _big(registry)
     space.apply(_pod("keep", small, restart="Always"))
     space.wait_running("keep")
     needed, code = disk.blobs(), disk.code()
     space.apply(_pod("once", big.reference))
     space.wait_over("once")
-    space.kubectl("delete", "pod", "once")
     had, compiled = disk.blobs(), disk.code()
     (disk.inside / "somebody-elses").write_bytes(bytes(disk.available - _LEAST + 4 * MIB))
     wait_until(lambda: disk.blobs() == needed, "the image being removed", within_s=20)
@@ -155,6 +158,7 @@ def test_a_full_disk_costs_an_image_and_no_pod(
     told = _told(plane)
     described = plane.kubectl("describe", "node", _NAME)
 
+    assert space.get("pods/once")["status"]["phase"] == "Succeeded"
     assert big.layer in had
     assert len(compiled - code) == 2
     assert disk.available >= _LEAST

@@ -41,6 +41,8 @@ class Case:
         deleted: whether it is deleted once it has said that it is `UP`.
         unscheduled: whether it names its node by itself: no scheduler would
             bind it there.
+        preempted: whether a critical pod comes once it runs, for which there
+            is no room beside it.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Case:
     settled: Callable[[watching.Seen], bool]
     deleted: bool = False
     unscheduled: bool = False
+    preempted: bool = False
 
 
 def _pod(restart: str, *containers: dict[str, Any], **spec: Any) -> Callable[[str], dict[str, Any]]:
@@ -240,6 +243,13 @@ CASES = (
         _pod("Always", _container(_SLEEPER), nodeSelector={"example.com/disk": "ssd"}),
         pods.is_over,
         unscheduled=True,
+    ),
+    Case(
+        "preempted",
+        _pod("Never", _container(_SLEEPER), terminationGracePeriodSeconds=10),
+        pods.is_over,
+        unscheduled=True,
+        preempted=True,
     ),
     Case(
         "critical-too-large",

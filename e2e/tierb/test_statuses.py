@@ -6,16 +6,20 @@ there has to differ.
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from e2e import images, namespaces, pods
+from e2e import images, namespaces, pods, watching
 from e2e.cluster import binaries, wait_until
 from e2e.cluster.hosts import Hosts
 from e2e.cluster.release import Release
 from e2e.tierb import statuses
+from wasm_node.agent.model import quantity
 
 _PAGE = Path(__file__).parents[2] / "docs" / "statuses.md"
 _WITHIN_S = 120.0
@@ -36,44 +40,68 @@ def found(
     ours = images.push_tar_image(address, "status-wasm", {"guest": wasm}, ["/guest"])
     with contextlib.ExitStack() as stack:
         sides = [
-            (stack.enter_context(bed.namespace()), image.reference, node)
+            Side(stack.enter_context(bed.namespace()), image.reference, node)
             for image, node in ((linux, hosts.hosts[0].name), (ours, release.nodes[0]))
         ]
         first, *others = statuses.CASES
-        for namespace, image, node in sides:
-            namespace.apply(_bound(first, image, node))
-        for namespace, image, node in sides:  # the image is there and compiled by then
-            _settled(namespace, first)
-            namespace.apply(*(_bound(each, image, node) for each in others))
+        for side in sides:
+            side.space.apply(side.pod(first))
+        for side in sides:  # the image is there and compiled by then
+            side.settled(first)
+            side.space.apply(*map(side.pod, others))
         yield {
             each.name: list(
-                statuses.differences(
-                    each.name, *(_settled(namespace, each) for namespace, _, _ in sides)
-                )
+                statuses.differences(each.name, *(side.settled(each) for side in sides))
             )
             for each in statuses.CASES
         }
 
 
-def _bound(case: statuses.Case, image: str, node: str) -> dict[str, object]:
-    made = case.pod(image)
-    made["metadata"]["name"] = case.name
-    made["spec"] |= {
-        "nodeSelector": {"kubernetes.io/hostname": node, **made["spec"].get("nodeSelector", {})},
-        "tolerations": [pods.TOLERATION],
-    }
-    if case.unscheduled:
-        made["spec"]["nodeName"] = node
-    return made
+@dataclass(frozen=True)
+class Side:
+    """A node, with a namespace and an image for its pods."""
 
+    space: namespaces.Namespace
+    image: str
+    node: str
 
-def _settled(namespace: namespaces.Namespace, case: statuses.Case) -> dict[str, object]:
-    if case.deleted:
-        namespace.wait(case.name, "a running pod", pods.is_ready, within_s=_WITHIN_S)
-        said = f"{statuses.UP}\n"
-        wait_until(lambda: namespace.log(case.name) == said, "its word", within_s=_WITHIN_S)
-        namespace.kubectl("delete", "pod", case.name, "--wait=false")
-    return namespace.wait(case.name, "its end state", case.settled, within_s=_WITHIN_S).pod
+    def pod(self, case: statuses.Case) -> dict[str, Any]:
+        """Give a case's pod for this node."""
+        made = case.pod(self.image)
+        made["metadata"]["name"] = case.name
+        made["spec"] |= {
+            "nodeSelector": {
+                "kubernetes.io/hostname": self.node,
+                **made["spec"].get("nodeSelector", {}),
+            },
+            "tolerations": [pods.TOLERATION],
+        }
+        if case.unscheduled:
+            made["spec"]["nodeName"] = self.node
+        if case.preempted:
+            made["spec"]["containers"][0]["resources"] = {"requests": self._more_than_half()}
+        return made
+
+    def settled(self, case: statuses.Case) -> watching.Pod:
+        """Do to a case's pod what is to be done; return it as it ends up."""
+        if case.deleted:
+            self.space.wait(case.name, "a running pod", pods.is_ready, within_s=_WITHIN_S)
+            said = f"{statuses.UP}\n"
+            wait_until(lambda: self.space.log(case.name) == said, "its word", within_s=_WITHIN_S)
+            self.space.kubectl("delete", "pod", case.name, "--wait=false")
+        if case.preempted:
+            self.space.wait(case.name, "a running pod", pods.is_ready, within_s=_WITHIN_S)
+            critical = self.pod(dataclasses.replace(case, name=f"{case.name}-by"))
+            critical["spec"]["priorityClassName"] = "system-cluster-critical"
+            self.space.apply(critical)
+            self.space.wait_running(f"{case.name}-by", within_s=_WITHIN_S)
+        return self.space.wait(case.name, "its end state", case.settled, within_s=_WITHIN_S).pod
+
+    def _more_than_half(self) -> dict[str, str]:
+        """Return so much of what no other case asks for."""
+        node = self.space.bed.plane.admin.get(f"/api/v1/nodes/{self.node}")
+        there = node["status"]["allocatable"]["ephemeral-storage"]
+        return {"ephemeral-storage": str(int(quantity.parse(there) * 6 / 10))}
 
 
 @pytest.mark.parametrize("name", [each.name for each in statuses.CASES])
