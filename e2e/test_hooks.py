@@ -72,6 +72,19 @@ def test_a_hook_asks_others(namespace: Namespace, images: Images, health: Health
     assert namespace.events("FailedPreStopHook") == []
 
 
+def test_a_deletion_by_force_calls_the_hook(
+    namespace: Namespace, images: Images, health: Health
+) -> None:
+    """Its object may be gone by then; the node knows what it was."""
+    ask = {"httpGet": {"path": "/forced", "port": health.port, "host": "127.0.0.1"}}
+    namespace.apply(_pod(images, {"preStop": ask}))
+    namespace.wait_running("hooked")
+    namespace.kubectl("delete", "pod", "hooked", "--force", "--grace-period=0")
+
+    wait_until(lambda: health.asked, "the hook's request", within_s=10)
+    assert [path for path, _ in health.asked] == ["/forced"]
+
+
 def test_until_its_hook_is_done_it_has_not_begun(namespace: Namespace, images: Images) -> None:
     """It waits as one that is being created, and runs after that."""
     namespace.apply(_pod(images, {"postStart": {"sleep": {"seconds": 2}}}))

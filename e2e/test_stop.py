@@ -38,7 +38,7 @@ def test_a_job_like_guest_may_finish(namespace: Namespace, images: Images) -> No
 
 
 def test_grace_has_an_end(namespace: Namespace, images: Images) -> None:
-    """A guest that does not end within its grace is stopped with 143."""
+    """A guest that does not end within two seconds is stopped with 143."""
     namespace.apply(pods.pod("endless", images("sleep")))
     namespace.wait_running("endless")
 
@@ -47,7 +47,7 @@ def test_grace_has_an_end(namespace: Namespace, images: Images) -> None:
     gone = namespace.wait_gone("endless")
 
     ended = pods.state(gone.pod, "terminated")
-    assert 0.9 < gone.at - asked.at < 4  # the watcher may have heard a little late
+    assert 1.9 < gone.at - asked.at < 6  # the watcher may have heard a little late
     assert ended["exitCode"] == 143
 
 
@@ -60,7 +60,7 @@ def test_an_impatient_delete_shortens_the_grace(namespace: Namespace, images: Im
     asked = time.monotonic()
     namespace.kubectl("delete", "pod", "slow", "--grace-period=1", "--wait=false")
 
-    assert namespace.wait_gone("slow").at - asked < 4
+    assert namespace.wait_gone("slow").at - asked < 6
 
 
 def test_a_pod_that_never_began_has_failed_in_the_end(namespace: Namespace) -> None:
@@ -93,7 +93,7 @@ def test_a_pod_that_somebody_else_failed_is_ended_and_told(
 
 
 def test_a_forced_deletion_ends_the_guest_at_once(namespace: Namespace, images: Images) -> None:
-    """Its object goes first; the node waits for no grace and keeps nothing."""
+    """Its object goes first; it has two seconds, and nothing of it is kept."""
     namespace.apply(pods.pod("forced", images("sleep")))
     uid = namespace.wait_running("forced")["metadata"]["uid"]
     node = namespace.bed.node

@@ -157,7 +157,7 @@ class PodHomeContract:
             await home.sink.remove(asked.ref)
         gone = await reader.until(lambda each: each.ref == asked.ref and each.gone)
 
-        assert (7.0, 0.0) == (asked.grace_s, gone.grace_s)
+        assert (7.0, 1.0) == (asked.grace_s, gone.grace_s)
         assert await home.phase("four") is None
 
     async def test_data_of_a_config_map(self, home: Home, reader: Reader) -> None:

@@ -286,7 +286,7 @@ async def test_what_its_source_no_longer_knows_is_ended(bed: Bed) -> None:
     async with bed.running():
         await bed.until(lambda: bed.containers.forgotten)
 
-    assert [(attempt(), 0.0)] == bed.containers.stops
+    assert [(attempt(), 2.0)] == bed.containers.stops
 
 
 async def test_what_is_left_of_a_pod_is_removed(bed: Bed) -> None:

@@ -36,6 +36,7 @@ async def _start(
     runtime: FakeContainers | None = None,
     annotations: Mapping[str, str] | None = None,
     grace: int = 30,
+    policy: str = "Always",
     **fields: Any,
 ) -> observed.Running:
     container = {"name": "main", "image": "x", **fields}
@@ -44,6 +45,7 @@ async def _start(
         "containers": [container],
         "volumes": [{"name": "data", "emptyDir": {}}],
         "terminationGracePeriodSeconds": grace,
+        "restartPolicy": policy,
     }
     pod = parsing.pod({"metadata": meta, "spec": spec})
     starter = starting.Starter(
@@ -119,6 +121,17 @@ async def test_last_words_that_would_hide_files_are_refused(tmp_path: Path) -> N
     for path in ("/empty/words", "/new/words"):
         await _start("192.0.2.1", found=found, runtime=runtime, terminationMessagePath=path)
     assert runtime.specs[-1].message_file == "words"
+
+
+@pytest.mark.parametrize(("grace", "stop_grace_s"), [(0, 2.0), (1, 2.0), (30, 30.0)])
+async def test_others_that_end_by_themselves_have_that_too(grace: int, stop_grace_s: float) -> None:
+    """And their hook a second; so also where the manifest leaves none."""
+    runtime = FakeContainers()
+    lifecycle = {"preStop": {"sleep": {"seconds": 1}}}
+    await _start("192.0.2.1", runtime=runtime, grace=grace, policy="Never", lifecycle=lifecycle)
+
+    (spec,) = runtime.specs
+    assert (spec.stop_grace_s, spec.pre_stop_s) == (stop_grace_s, max(1.0, grace))
 
 
 @pytest.mark.parametrize(("grace", "stop_grace_s"), [(0, 2.0), (1, 2.0), (30, 30.0)])

@@ -45,11 +45,14 @@ class Bed:
     ) -> probe.Endpoint:
         return probe.Endpoint("10.0.0.2", port)
 
-    async def stop(self, pre_stop: dict[str, Any] | None, grace_s: float = 30.0) -> None:
+    async def stop(
+        self, pre_stop: dict[str, Any] | None, grace_s: float = 30.0, *, at_once: bool = False
+    ) -> None:
         """Ask for the stop, as a plan does."""
         container = {"name": "main", "image": "x", "lifecycle": {"preStop": pre_stop}}
         spec = {"containers": [container]}
         pod = parsing.pod({"metadata": {"name": "p", "uid": "u"}, "spec": spec})
+        pod = pod.ending(0.0) if at_once else pod
         wanted = actions.StopContainer(_ATTEMPT, grace_s, "Stopping container main")
         await self.stopper.stop(self._group, pod, wanted, self.again.append)
         await settle()
@@ -145,12 +148,49 @@ async def test_a_hook_that_fails_is_told(bed: Bed, port: int | str) -> None:
 
 
 async def test_no_grace_is_no_hook(bed: Bed) -> None:
-    """A deletion by force waits for nothing, also in the middle of a hook."""
-    await bed.stop(_SLEEP)
+    """As of a failed container whose pod has none (killContainer)."""
     await bed.stop(_SLEEP, grace_s=0.0)
+
+    assert bed.stops == [2.0]
+    assert bed.clock.sleepers == 0
+    assert bed.events.reasons() == ["Killing"]
+
+
+async def test_a_deletion_by_force_calls_the_hook(bed: Bed) -> None:
+    """
+    It has the one second that is left to any pod, also if it began before.
+
+    calculateEffectiveGracePeriod; after it the container has two.
+    """
+    await bed.stop(_SLEEP)
+    await bed.clock.go_on(1.0)
+    await bed.stop(_SLEEP, grace_s=desired.LEAST_GRACE_S)
+    await bed.stop(_SLEEP, grace_s=desired.LEAST_GRACE_S)
+    before = list(bed.stops)
+    await bed.clock.go_on(1.0)
+    await bed.stop(_SLEEP, grace_s=desired.LEAST_GRACE_S)
+
+    assert (before, bed.stops) == ([], [2.0])
+    assert bed.events.reasons() == ["Killing"]
+
+
+async def test_where_no_api_server_is_a_pod_may_end_at_once(bed: Bed) -> None:
+    """Also in the middle of a hook: who sits before it wants to go on."""
+    await bed.stop(_SLEEP)
+    await bed.stop(_SLEEP, grace_s=0.0, at_once=True)
 
     assert bed.stops == [0.0]
     assert bed.clock.sleepers == 0
+
+
+@pytest.mark.parametrize(("grace_s", "left_s"), [(1.0, 2.0), (2.0, 2.0), (2.5, 2.5)])
+async def test_a_container_has_two_seconds_at_least(
+    bed: Bed, grace_s: float, left_s: float
+) -> None:
+    """minimumGracePeriodInSeconds, with or without a hook."""
+    await bed.stop(None, grace_s=grace_s)
+
+    assert bed.stops == [left_s]
 
 
 async def test_less_grace_begins_anew(bed: Bed) -> None:

@@ -79,9 +79,22 @@ def test_pull_policy_default(image: str, expected: str) -> None:
 def test_grace() -> None:
     """A deletion's own grace counts before the spec's, and 30 s before none."""
     spec = {"terminationGracePeriodSeconds": 5}
-    deleting = {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 1}
+    deleting = {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 2}
 
-    assert [30.0, 5.0, 1.0] == [_pod().grace_s, _pod(spec).grace_s, _pod(spec, **deleting).grace_s]
+    assert [30.0, 5.0, 2.0] == [_pod().grace_s, _pod(spec).grace_s, _pod(spec, **deleting).grace_s]
+
+
+def test_who_ends_has_a_second() -> None:
+    """Also by force, or by its manifest (calculateEffectiveGracePeriod)."""
+    at = "2026-01-01T00:00:00Z"
+    forced = _pod(deletionTimestamp=at, deletionGracePeriodSeconds=0)
+    without = _pod({"terminationGracePeriodSeconds": 0})
+    ends = (forced, _pod().vanished(), without.terminating(), desired.orphan(without.ref))
+
+    assert without.grace_s == 0.0
+    assert [1.0] * 4 == [each.grace_s for each in ends]
+    assert not any(each.ends_at_once for each in ends)
+    assert _pod().terminating().grace_s == 30.0
 
 
 @pytest.mark.parametrize("uid", ["", "../x", "a/b", "x" * 64, "."])

@@ -46,10 +46,16 @@ def test_init_containers_that_are_behind_are_not_begun_again() -> None:
 
 
 def test_no_grace_is_none_for_sidecars() -> None:
-    """A deletion by force leaves not even the last two seconds."""
+    """Where no API server is a pod may end at once, and in no order."""
     pod = _pod(initContainers=[SIDECAR]).ending(0.0)
+    running = {name: _running(name) for name in ("side", "a", "b")}
 
     assert order.grace_s(pod, "side", now=NOW) == 0.0
+    assert pods.plan(pod, _seen(**running), now=NOW) == [
+        actions.StopContainer(each.current.id, 0.0, f"Stopping container {name}")
+        for name, each in running.items()
+        if each.current
+    ]
 
 
 def test_a_deadline_ends_the_pod_to_the_second() -> None:

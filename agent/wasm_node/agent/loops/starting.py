@@ -92,7 +92,7 @@ class Starter:
             message_file=posixpath.basename(lastwords.path(wanted)) if words else "",
             message_from_log=wanted.message_from_log,
             priority=pod.priority,
-            pre_stop_s=pod.grace_s if wanted.lifecycle.pre_stop else 0.0,
+            pre_stop_s=pod.terminating().grace_s if wanted.lifecycle.pre_stop else 0.0,
             ends_after=order.ends_after(pod, wanted),
         )
         return await self._containers.start(spec)

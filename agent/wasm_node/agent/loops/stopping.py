@@ -4,8 +4,13 @@ Having attempts end: their container's preStop hook first, then the stop.
 Part of `loops.reconcile`, which asks again whenever it plans; so a hook that is
 done only has it plan once more. The rules are the kubelet's killContainer: the
 hook has the grace period, what it leaves is the container's, and that is two
-seconds at least. What is asked again with less time begins anew with
-that.
+seconds at least, with a hook or without. What is asked again with less time
+begins anew with that.
+
+So only a grace period of 0 is no time for a hook. A pod that ends has a second
+in any case, deleted by force too (`desired.LEAST_GRACE_S`). What is left is a
+container of a pod that lives on, whose manifest says 0, and which has failed a
+probe or gets another image.
 """
 
 import asyncio
@@ -67,6 +72,7 @@ class Stopper:
             NodeError: the runtime cannot be told now.
         """
         attempt, now = wanted.attempt, self._clock.monotonic()
+        least_s = 0.0 if pod.ends_at_once else order.LEAST_GRACE_S
         until = now + wanted.grace_s
         under_way = self._stops.setdefault(pod.ref.uid, {})
         stop = under_way.get(attempt)
@@ -81,9 +87,9 @@ class Stopper:
                 stop.hook.cancel()
                 stop.hook = self._hook_of(group, pod, wanted, again)
         if stop.hook is None:
-            await self._containers.stop(attempt, grace_s=wanted.grace_s)
+            await self._containers.stop(attempt, grace_s=max(wanted.grace_s, least_s))
         elif stop.hook.done():
-            left_s = max(stop.until - now, order.LEAST_GRACE_S)
+            left_s = max(stop.until - now, least_s)
             await self._containers.stop(attempt, grace_s=left_s)
 
     def _hook_of(

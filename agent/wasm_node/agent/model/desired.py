@@ -13,6 +13,9 @@ from typing import Self, TypeAlias
 from wasm_node.agent.model import grants, hooks, ids, manifest, probe, requests, serving
 from wasm_node.protocol import records
 
+LEAST_GRACE_S = 1.0
+"""Of a pod that is to end, also by force (calculateEffectiveGracePeriod)."""
+
 
 class RestartPolicy(enum.StrEnum):
     """When an ended container is started again."""
@@ -171,7 +174,9 @@ class DesiredPod:
             at any time, once each, and nothing depends on them.
         restart_policy: the pod's; containers carry their own resolved one.
         deleting: `metadata.deletionTimestamp` is set.
-        grace_s: seconds between the request to end and the kill.
+        grace_s: seconds between the request to end and the kill. As asked for
+            with a deletion it is `LEAST_GRACE_S` or more; as written in the
+            manifest it may be 0.
         kill_at: unix seconds of that kill; None: unknown, or not deleting.
         deadline_s: seconds that it may be active; None: for ever.
         priority: the more, the later it has to go.
@@ -247,13 +252,24 @@ class DesiredPod:
                 return each
         raise KeyError(name)
 
+    @property
+    def ends_at_once(self) -> bool:
+        """Whether it has no time at all to end: only where no API server is."""
+        return self.deleting and self.grace_s == 0
+
+    def terminating(self) -> Self:
+        """Return the pod with the time that it has when all of it is to end."""
+        if self.ends_at_once or self.grace_s >= LEAST_GRACE_S:
+            return self
+        return dataclasses.replace(self, grace_s=LEAST_GRACE_S)
+
     def ending(self, grace_s: float) -> Self:
         """Return the pod as one whose deletion was asked for."""
         return dataclasses.replace(self, deleting=True, grace_s=grace_s)
 
     def vanished(self) -> Self:
-        """Return the pod as one whose object is gone: to be ended at once."""
-        return dataclasses.replace(self, deleting=True, grace_s=0.0, gone=True)
+        """Return the pod as one whose object is gone: to be ended soon."""
+        return dataclasses.replace(self, deleting=True, grace_s=LEAST_GRACE_S, gone=True)
 
 
 def orphan(ref: ids.PodRef) -> DesiredPod:
@@ -264,7 +280,7 @@ def orphan(ref: ids.PodRef) -> DesiredPod:
         containers=(),
         restart_policy=RestartPolicy.NEVER,
         deleting=True,
-        grace_s=0.0,
+        grace_s=LEAST_GRACE_S,
         finished=False,
         refusals=(),
         qos_class="BestEffort",

@@ -165,8 +165,9 @@ def _cpu_and_memory(resources: Mapping[str, str | int | float]) -> dict[str, obj
 
 
 def _grace(meta: manifest.Metadata, spec: manifest.PodSpec) -> float:
+    """Return it as the kubelet has it (calculateEffectiveGracePeriod)."""
     if meta.deletion_timestamp is not None and meta.deletion_grace_period_seconds is not None:
-        return float(meta.deletion_grace_period_seconds)
+        return max(desired.LEAST_GRACE_S, float(meta.deletion_grace_period_seconds))
     if spec.termination_grace_period_seconds is not None:
         return float(spec.termination_grace_period_seconds)
     return _DEFAULT_GRACE_S

@@ -14,7 +14,7 @@ from wasm_node.agent.model import desired, observed
 from wasm_node.agent.plan import probes, restarts
 
 LEAST_GRACE_S = 2.0
-"""minimumGracePeriodInSeconds: of a sidecar, however late it is told."""
+"""minimumGracePeriodInSeconds: of a container, however late it is told."""
 
 
 def is_complete(
@@ -108,7 +108,7 @@ def to_stop(
     """
     List those that are to be told to end now, with their names.
 
-    Without a grace period there is no order. What a changed manifest no longer
+    Where all ends at once there is no order. What a changed manifest no longer
     names ends with the first, and so do ephemeral containers, for which no
     sidecar waits.
     """
@@ -120,7 +120,7 @@ def to_stop(
     sidecars = [each.name for each in pod.sidecars if each.name in running]
     extra = [each.name for each in pod.ephemeral_containers if each.name in running]
     first = [name for name in running if name not in sidecars and name not in extra]
-    chosen = list(running) if pod.grace_s == 0 else extra + (first or sidecars[-1:])
+    chosen = list(running) if pod.ends_at_once else extra + (first or sidecars[-1:])
     return [(name, running[name]) for name in chosen]
 
 

@@ -76,12 +76,13 @@ def stop_grace(pod: desired.DesiredPod, wanted: desired.DesiredContainer) -> flo
 
     Wasm has no signals: a guest cannot notice that it should end. One that
     would run for ever (restartPolicy Always) gains nothing by waiting; one
-    that ends by itself may finish its work (docs/architecture.md, Stop). What
-    was added to look into the pod holds its end up by nothing.
+    that ends by itself may finish its work (docs/architecture.md, Stop) and has
+    two seconds for that at least, as on a kubelet. What was added to look into
+    the pod holds its end up by nothing.
     """
     if wanted.restart is desired.RestartPolicy.ALWAYS or wanted in pod.ephemeral_containers:
         return 0.0
-    return pod.grace_s
+    return max(pod.grace_s, order.LEAST_GRACE_S)
 
 
 def _keep_up(
@@ -196,6 +197,8 @@ def _tear_down(
 def _stop_all(
     wanted: desired.DesiredPod, seen: observed.ObservedPod, now: float
 ) -> list[actions.StopContainer]:
+    """Stop what is to end now of a pod of which all is to end."""
+    wanted = wanted.terminating()
     return [
         _stop(name, each, order.grace_s(wanted, name, now=now), now)
         for name, each in order.to_stop(wanted, seen)
@@ -206,6 +209,7 @@ def _stop_held(
     wanted: desired.DesiredPod, seen: observed.ObservedPod, now: float
 ) -> Iterator[actions.StopContainer]:
     """Stop what the runtime waits for us to, since it has a hook to call."""
+    wanted = wanted.terminating()
     for name, each in seen.containers.items():
         if isinstance(each.current, observed.Running) and each.current.stop_by:
             yield _stop(name, each.current, wanted.grace_s, now)
