@@ -206,6 +206,7 @@ def test_a_node_that_is_shut_down(space: Namespace, images: Images) -> None:
     again = space.wait(
         "service", "a restart", lambda seen: pods.status(seen.pod).get("restartCount") == 1
     )
+    wait_until(lambda: len(space.events("Killing")) == 2, "both ends' events", within_s=10)
 
     target = pods.condition(over, "DisruptionTarget")
     assert (over["status"]["phase"], over["status"]["reason"]) == ("Failed", "Terminated")

@@ -338,4 +338,34 @@ async def test_that_it_ends_is_news(kind: str) -> None:
     assert isinstance(ending, observed.Ending)
     assert isinstance(held, observed.Running)
     assert now + 29.0 < held.stop_by < now + 40.0
+    assert held.shutdown
     assert isinstance(ended, observed.Ended)
+
+
+@pytest.mark.parametrize("kind", ["fake", "real"])
+async def test_that_it_ends_an_attempt_is_news_before_the_end(kind: str) -> None:
+    """Where no hook has to be called: that it is told to end, and the end."""
+    fake = FakeContainers()
+    with running.runtime() as own:
+        containers: interfaces.Containers = fake if kind == "fake" else own.containers
+        wanted = dataclasses.replace(own.spec("sleep"), stop_grace_s=0.0)
+        await running.patiently(lambda: containers.start(wanted))
+        seen: list[observed.News] = []
+        async with asyncio.timeout(WITHIN_S):
+            async for news in containers.facts():
+                seen.append(news)
+                if len(seen) == 1 and kind == "fake":
+                    fake.shut_down(wanted.id)
+                    fake.end(wanted.id, 143, records.EndedBy.SHUTDOWN)
+                elif len(seen) == 1:
+                    assert own.process is not None
+                    own.process.terminate()
+                elif isinstance(news, observed.Ended):
+                    break
+
+    _, ending, told, ended = seen
+    assert isinstance(ending, observed.Ending)
+    assert isinstance(told, observed.Running)
+    assert (told.shutdown, told.stop_by) == (True, 0.0)
+    assert isinstance(ended, observed.Ended)
+    assert ended.exit.ended_by is records.EndedBy.SHUTDOWN

@@ -155,11 +155,17 @@ class FakeContainers:
         for each in self._beside.pop(attempt, ()):
             each.cancel()
 
-    def shut_down(self, *held: records.AttemptId, stop_by: float = 0.0) -> None:
-        """Have every reader learn that the runtime ends, and whom it holds."""
+    def shut_down(self, *attempts: records.AttemptId, stop_by: float = 0.0) -> None:
+        """
+        Have every reader learn that the runtime ends, and whom it ends.
+
+        With a time, it holds them until then.
+        """
         self._send(observed.Ending())
-        for each in held:
-            self._running[each] = dataclasses.replace(self._running[each], stop_by=stop_by)
+        for each in attempts:
+            self._running[each] = dataclasses.replace(
+                self._running[each], stop_by=stop_by, shutdown=True
+            )
             self._tell(self._running[each])
 
     def disconnect(self) -> None:

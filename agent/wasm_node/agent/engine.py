@@ -144,7 +144,14 @@ class PodEngine:
                 self._rules,
             ),
             ender,
-            stopping.Stopper(self._seen, outside.containers, caller, outside.events, outside.clock),
+            stopping.Stopper(
+                self._wanted,
+                self._seen,
+                outside.containers,
+                caller,
+                outside.events,
+                outside.clock,
+            ),
             caller,
             admitting.Admitter(
                 self._wanted,

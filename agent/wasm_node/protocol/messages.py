@@ -192,6 +192,7 @@ class Fact:
         stop_by_ns: unix time until which the runtime, since it was told to
             end, waits for a Stop of it, so that its preStop hook is called
             before; 0: it does not wait.
+        shutdown: it runs and is about to end, since the runtime was told to.
     """
 
     id: records.AttemptId
@@ -200,6 +201,7 @@ class Fact:
     exit: records.ExitRecord | None
     denied: tuple[records.Denial, ...] = ()
     stop_by_ns: int = 0
+    shutdown: bool = False
 
     def to_message(self) -> dict[str, Any]:
         """Return the JSON object of this fact."""
@@ -222,6 +224,7 @@ class Fact:
                 exit=None if ended is None else records.ExitRecord.from_fields(ended),
                 denied=tuple(records.Denial.from_fields(each) for each in raw.get("denied", ())),
                 stop_by_ns=int(raw.get("stop_by_ns", 0)),
+                shutdown=bool(raw.get("shutdown", False)),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"cannot read fact: {error!r}") from error

@@ -155,13 +155,14 @@ class Attempt:
     def fact(self) -> messages.Fact:
         """Return what is known, for the agent."""
         started = self.told.entered_at_ns or self.told.claimed_at_ns
-        stop_by = 0
+        stop_by, shutdown = 0, False
         if self.exit is not None:
             started = self.exit.started_at_ns
-        elif self.stop is not None and self.stop.held:
-            stop_by = self.stop.deadline_ns
+        elif self.stop is not None:
+            stop_by = self.stop.deadline_ns if self.stop.held else 0
+            shutdown = self.stop.shutdown
         denied = self.told.denied + self.denied_beside
-        return messages.Fact(self.id, self.told.pid, started, self.exit, denied, stop_by)
+        return messages.Fact(self.id, self.told.pid, started, self.exit, denied, stop_by, shutdown)
 
 
 def _end_of(log: Path) -> bytes:

@@ -333,8 +333,11 @@ class _Supervisor:
         self._tell(attempt)
 
     def end(self, attempt: attempts.Attempt, grace_s: float) -> None:
-        """Stop it for the shutdown."""
+        """Stop it for the shutdown, and say so."""
+        before = attempt.fact()
         self._stop(attempt.id, grace_s, shutdown=True)
+        if attempt.phase is attempts.Phase.RUNNING and attempt.fact().shutdown != before.shutdown:
+            self._tell(attempt)
 
     def _stop(self, each: records.AttemptId, grace_s: float, *, shutdown: bool = False) -> None:
         attempt = self._known.get(each)

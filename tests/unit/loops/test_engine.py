@@ -729,6 +729,7 @@ async def test_hooks_are_called_when_the_node_shuts_down(bed: Bed) -> None:
     assert [check.path for check, _ in bed.prober.called] == ["/bye"]
     assert stopped == attempt()
     assert 8.0 < left_s <= 9.0
+    assert bed.events.told("p").count(("Killing", "Stopping container main")) == 1
     assert (spec.pre_stop_s, spec.stop_grace_s) == (30.0, 0.0)
 
 
@@ -739,7 +740,7 @@ async def test_a_node_that_shuts_down_and_comes_back(bed: Bed) -> None:
     async with bed.running() as made:
         await bed.until(lambda: bed.container().get("state", {}).get("running"))
         await bed.until(lambda: made.health)
-        bed.containers.shut_down()
+        bed.containers.shut_down(attempt())
         bed.containers.end(attempt(), 143, records.EndedBy.SHUTDOWN)
         await bed.until(lambda: bed.container().get("state", {}).get("terminated"))
         bed.apply(pod(restartPolicy="Always"), pod("late"))
@@ -755,6 +756,7 @@ async def test_a_node_that_shuts_down_and_comes_back(bed: Bed) -> None:
     assert late["message"] == f"Pod was rejected: {why}"
     assert bed.events.told("late") == [("NodeShutdown", why)]
     assert problem == "node is shutting down"
+    assert bed.events.told("p").count(("Killing", "Stopping container main")) == 1
     assert before == 1
     assert [attempt(), attempt(number=1)] == [each.id for each in bed.containers.specs]
 

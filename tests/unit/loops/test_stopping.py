@@ -25,17 +25,16 @@ class Bed:
     """One attempt that runs, and what stops it."""
 
     def __init__(self, group: asyncio.TaskGroup) -> None:
-        self.seen, self.containers, self.events = (
-            pods.ObservedStore(),
-            FakeContainers(),
-            FakeEvents(),
-        )
+        self.wanted, self.seen = pods.DesiredStore(), pods.ObservedStore()
+        self.containers, self.events = FakeContainers(), FakeEvents()
         self.clock, self.prober = FakeClock(), FakeProber()
         self.commands = FakeCommands()
         self.again: list[ids.PodUid] = []
         self._group = group
         caller = hooking.Caller(self.prober, self.commands, self._endpoint, self.clock)
-        self.stopper = stopping.Stopper(self.seen, self.containers, caller, self.events, self.clock)
+        self.stopper = stopping.Stopper(
+            self.wanted, self.seen, self.containers, caller, self.events, self.clock
+        )
         running = observed.Running(_ATTEMPT, 7, self.clock.now())
         container = adopt.apply(observed.ObservedContainer(), running)
         self.seen.put(_UID, observed.ObservedPod(self.clock.now(), {"main": container}))
@@ -49,18 +48,33 @@ class Bed:
         self, pre_stop: dict[str, Any] | None, grace_s: float = 30.0, *, at_once: bool = False
     ) -> None:
         """Ask for the stop, as a plan does."""
-        container = {"name": "main", "image": "x", "lifecycle": {"preStop": pre_stop}}
-        spec = {"containers": [container]}
-        pod = parsing.pod({"metadata": {"name": "p", "uid": "u"}, "spec": spec})
+        pod = _pod(pre_stop)
         pod = pod.ending(0.0) if at_once else pod
         wanted = actions.StopContainer(_ATTEMPT, grace_s, "Stopping container main")
         await self.stopper.stop(self._group, pod, wanted, self.again.append)
         await settle()
 
+    def shut_down(self, stop_by: float = 0.0) -> None:
+        """Have the runtime say that it ends the attempt with itself."""
+        fact = observed.Running(_ATTEMPT, 7, self.clock.now(), stop_by=stop_by, shutdown=True)
+        self.seen.change(_UID, "main", lambda seen: adopt.apply(seen, fact))
+
+    def ends(self) -> None:
+        """Have the attempt end."""
+        how = records.ExitRecord(0, records.EndedBy.ITSELF, "Completed", "", 1, 2)
+        ended = observed.Ended(_ATTEMPT, how)
+        self.seen.change(_UID, "main", lambda seen: adopt.apply(seen, ended))
+
     @property
     def stops(self) -> list[float]:
         """The graces that the runtime was told."""
         return [grace_s for _, grace_s in self.containers.stops]
+
+
+def _pod(pre_stop: dict[str, Any] | None) -> desired.DesiredPod:
+    container = {"name": "main", "image": "x", "lifecycle": {"preStop": pre_stop}}
+    spec = {"containers": [container]}
+    return parsing.pod({"metadata": {"name": "p", "uid": "u"}, "spec": spec})
 
 
 @pytest.fixture
@@ -207,10 +221,57 @@ async def test_less_grace_begins_anew(bed: Bed) -> None:
 async def test_an_end_ends_the_hook(bed: Bed) -> None:
     """Nothing waits for what is over."""
     await bed.stop(_SLEEP)
-    how = records.ExitRecord(0, records.EndedBy.ITSELF, "Completed", "", 1, 2)
-    ended = observed.Ended(_ATTEMPT, how)
-    bed.seen.change(_UID, "main", lambda seen: adopt.apply(seen, ended))
+    bed.ends()
     await settle()
 
     assert bed.clock.sleepers == 0
     assert (bed.stops, bed.again) == ([], [])
+
+
+async def test_a_stop_by_the_runtime_is_told_on_the_spot(bed: Bed) -> None:
+    """Nothing may be awaited, since the attempt may have ended by then."""
+    bed.wanted.put(_pod(None))
+    bed.shut_down()
+    bed.ends()
+    told = list(bed.events.emitted)
+
+    killing = actions.Event("Killing", "Stopping container main", container="main")
+    assert [(pod.name, said) for pod, said in told] == [("p", killing)]
+    assert bed.stops == []
+
+
+@pytest.mark.parametrize("stop_by", [0.0, 9.0])
+async def test_a_stop_is_told_once_whoever_begins_it(bed: Bed, stop_by: float) -> None:
+    """Also where the runtime holds the attempt, for its hook, all its time."""
+    bed.wanted.put(_pod(_SLEEP))
+    bed.shut_down(stop_by)
+    before = bed.events.reasons()
+    await bed.stop(_SLEEP, grace_s=4.0)
+    bed.shut_down()
+    await bed.clock.go_on(4.0)
+    await bed.stop(_SLEEP, grace_s=0.0)
+    bed.shut_down()
+
+    assert (before, bed.events.reasons()) == (["Killing"], ["Killing"])
+    assert bed.stops == [2.0]
+
+
+async def test_each_attempt_is_told(bed: Bed) -> None:
+    """As the pod may go on with the next runtime, which may end, too."""
+    bed.wanted.put(_pod(None))
+    bed.shut_down()
+    bed.ends()
+    again = observed.Running(records.AttemptId("u", "main", 1), 8, bed.clock.now(), shutdown=True)
+    bed.seen.change(_UID, "main", lambda seen: adopt.apply(seen, again))
+
+    assert bed.events.reasons() == ["Killing", "Killing"]
+
+
+async def test_what_is_no_pod_of_ours_is_not_told(bed: Bed) -> None:
+    """Until its pod is known there is nobody to tell of."""
+    bed.shut_down()
+    before = bed.events.reasons()
+    bed.wanted.put(_pod(None))
+    bed.shut_down(stop_by=1.0)
+
+    assert (before, bed.events.reasons()) == ([], ["Killing"])

@@ -85,7 +85,7 @@ def test_facts_come_through(how: records.ExitRecord | None) -> None:
     """Facts survive JSON, ended or not."""
     denied = records.Denial("connect", "connections to 192.0.2.1:25")
     beside = records.Denial("resolve", "looking up x", "check")
-    fact = messages.Fact(ID, 17, 5, how, (denied, beside), stop_by_ns=9)
+    fact = messages.Fact(ID, 17, 5, how, (denied, beside), stop_by_ns=9, shutdown=True)
     wire = json.loads(json.dumps(fact.to_message()))
 
     assert messages.Fact.from_message(wire) == fact

@@ -193,7 +193,7 @@ def _observed(fact: messages.Fact) -> observed.Fact:
 
 def _running(fact: messages.Fact) -> observed.Running:
     started_at, stop_by = fact.started_at_ns / 1e9, fact.stop_by_ns / 1e9
-    return observed.Running(fact.id, fact.pid, started_at, fact.denied, stop_by)
+    return observed.Running(fact.id, fact.pid, started_at, fact.denied, stop_by, fact.shutdown)
 
 
 def _write(directory: Path, spec: records.ContainerSpec) -> None:

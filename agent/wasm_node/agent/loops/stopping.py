@@ -11,17 +11,22 @@ So only a grace period of 0 is no time for a hook. A pod that ends has a second
 in any case, deleted by force too (`desired.LEAST_GRACE_S`). What is left is a
 container of a pod that lives on, whose manifest says 0, and which has failed a
 probe or gets another image.
+
+That a container is stopped is an event, once for each attempt. So it is when
+the runtime ends and stops it without us: its fact says so. That is told on the
+spot, since the end may follow at once.
 """
 
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from wasm_node.agent import interfaces
 from wasm_node.agent.loops import hooking
 from wasm_node.agent.model import actions, desired, hooks, ids, observed
 from wasm_node.agent.plan import order
+from wasm_node.agent.plan import pods as planning
 from wasm_node.agent.stores import pods
 from wasm_node.protocol import records
 
@@ -44,18 +49,22 @@ class Stopper:
 
     def __init__(
         self,
+        wanted: pods.DesiredStore,
         seen: pods.ObservedStore,
         containers: interfaces.Containers,
         caller: hooking.Caller,
         events: interfaces.Events,
         clock: interfaces.Clock,
     ) -> None:
+        self._wanted = wanted
         self._seen = seen
         self._containers = containers
         self._caller = caller
         self._events = events
         self._clock = clock
         self._stops: dict[ids.PodUid, dict[records.AttemptId, _Stop]] = {}
+        self._told: dict[ids.PodUid, set[records.AttemptId]] = {}
+        """Those of which it was said that they are stopped."""
         seen.listen(self._look)
 
     async def stop(
@@ -78,8 +87,7 @@ class Stopper:
         stop = under_way.get(attempt)
         if stop is None:
             stop = under_way[attempt] = _Stop(until)
-            said = actions.Event("Killing", wanted.why, container=attempt.container)
-            self._events.emit(pod.ref, said)
+            self._tell(pod, attempt, wanted.why)
             stop.hook = self._hook_of(group, pod, wanted, again)
         elif until < stop.until - _SAME_S:
             stop.until = until
@@ -122,16 +130,32 @@ class Stopper:
             self._events.emit(pod.ref, hooking.failed("PreStop", attempt))
         again(pod.ref.uid)
 
+    def _tell(self, pod: desired.DesiredPod, attempt: records.AttemptId, why: str) -> None:
+        told = self._told.setdefault(pod.ref.uid, set())
+        if attempt not in told:
+            told.add(attempt)
+            self._events.emit(pod.ref, actions.Event("Killing", why, container=attempt.container))
+
     def _look(self, uid: ids.PodUid) -> None:
-        """Let go of what has ended."""
-        if uid not in self._stops:
-            return
-        seen = self._seen.get(uid)
+        """Tell of what the runtime stops, and let go of what has ended."""
+        wanted, seen = self._wanted.get(uid), self._seen.get(uid)
         running = {
-            each.current.id
+            each.current.id: each.current
             for each in (seen.containers.values() if seen else ())
             if isinstance(each.current, observed.Running)
         }
+        for attempt, each in running.items():
+            if each.shutdown and wanted is not None:
+                self._tell(wanted, attempt, planning.stopping(attempt.container))
+        if uid in self._told:
+            self._told[uid] &= running.keys()
+            if not self._told[uid]:
+                del self._told[uid]
+        self._let_go(uid, running.keys())
+
+    def _let_go(self, uid: ids.PodUid, running: Collection[records.AttemptId]) -> None:
+        if uid not in self._stops:
+            return
         for attempt, stop in list(self._stops[uid].items()):
             if attempt not in running:
                 if stop.hook is not None:

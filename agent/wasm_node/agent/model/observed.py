@@ -21,7 +21,7 @@ class Running:
 
     `denied`: what it wanted of the network and may not have, the first few.
     `stop_by`: until when the runtime, which ends, waits for us to stop it; 0:
-    it does not wait.
+    it does not wait. `shutdown`: it is about to end, since the runtime is.
     """
 
     id: records.AttemptId
@@ -29,6 +29,7 @@ class Running:
     started_at: float
     denied: tuple[records.Denial, ...] = ()
     stop_by: float = 0.0
+    shutdown: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -85,6 +85,11 @@ def stop_grace(pod: desired.DesiredPod, wanted: desired.DesiredContainer) -> flo
     return max(pod.grace_s, order.LEAST_GRACE_S)
 
 
+def stopping(name: str) -> str:
+    """Return why a container is stopped with its pod (killContainer)."""
+    return f"Stopping container {name}"
+
+
 def _keep_up(
     pod: desired.DesiredPod,
     wanted: desired.DesiredContainer,
@@ -218,4 +223,4 @@ def _stop_held(
 def _stop(name: str, each: observed.Running, grace_s: float, now: float) -> actions.StopContainer:
     if each.stop_by:
         grace_s = min(grace_s, max(0.0, each.stop_by - now))
-    return actions.StopContainer(each.id, grace_s, f"Stopping container {name}")
+    return actions.StopContainer(each.id, grace_s, stopping(name))
