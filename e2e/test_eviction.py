@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from e2e import images as oci
 from e2e import namespaces, pods
-from e2e.cluster import ControlPlane, Guard, WasmNode, wait_until
+from e2e.cluster import ControlPlane, Guard, Registry, WasmNode, wait_until
 from e2e.health import Health
 from e2e.namespaces import Bed, Namespace
+from tests.wasm import guests
+from wasm_node.protocol import journal, layout, records
 
 Images = Callable[[str], str]
 
@@ -216,6 +219,45 @@ def test_a_node_that_is_shut_down(space: Namespace, images: Images) -> None:
     assert (target["status"], target["reason"]) == ("True", "TerminationByKubelet")
     assert pods.state(over, "terminated")["exitCode"] == 143
     assert pods.status(again.pod)["lastState"]["terminated"]["exitCode"] == 143
+
+
+def _noting(registry: Registry) -> dict[str, Any]:
+    """Give a pod `notes` whose hook, a command, writes to its volume."""
+    programs = {"main": "sleep", "note": "note"}
+    files = {f"bin/{name}": guests.path(guest).read_bytes() for name, guest in programs.items()}
+    image = oci.push_tar_image(registry.address, "guests/noting", files, ["main"]).reference
+    made = _pod(
+        "notes",
+        image,
+        restart="Always",
+        lifecycle={"preStop": {"exec": {"command": ["note", "bye"]}}},
+        volumeMounts=[{"name": "data", "mountPath": "/data"}],
+    )
+    made["spec"]["volumes"] = [{"name": "data", "emptyDir": {}}]
+    return made
+
+
+def test_commands_are_called_when_a_node_shuts_down(space: Namespace, registry: Registry) -> None:
+    """In the container's sandbox, whose volume has it, and before its end."""
+    node = space.bed.node
+    space.apply(_noting(registry))
+    uid = space.wait_running("notes")["metadata"]["uid"]
+    notes = layout.volume(node.state, uid, "data") / "notes"
+    before = notes.exists()
+    node.runtime.terminate(within_s=20)
+    directory = layout.attempt(node.state, records.AttemptId(uid, "main", 0))
+    stop = journal.StopNote.from_json((directory / layout.STOP).read_bytes())
+    how = records.ExitRecord.from_json((directory / layout.EXIT).read_bytes())
+    node.start_runtime()
+    node.wait_ready()
+
+    assert not before
+    assert notes.read_text() == "bye\n"
+    assert stop.signalled
+    assert notes.stat().st_mtime_ns < stop.deadline_ns <= how.finished_at_ns
+    assert (how.code, how.ended_by) == (143, records.EndedBy.SHUTDOWN)
+    wait_until(lambda: space.events("Killing"), "its event", within_s=10)
+    assert space.events("FailedPreStopHook") == []
 
 
 def test_a_node_that_is_shutting_down(space: Namespace, images: Images, health: Health) -> None:
