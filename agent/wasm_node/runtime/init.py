@@ -130,8 +130,9 @@ class _Init:
         kept = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         bell = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         bell[1].shutdown(socket.SHUT_RD)
+        turns = os.memfd_create("turns")
         me = os.getpid()
-        supervise = supervisor.Handles(listener, self._read_end, links[0], bell[0], kept)
+        supervise = supervisor.Handles(listener, self._read_end, links[0], bell[0], kept, turns)
         self._supervisor = _Service(
             "supervisor", lambda first: supervisor.run(wanted, supervise, first=first)
         )

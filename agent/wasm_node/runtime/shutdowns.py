@@ -13,9 +13,13 @@ A preStop hook is the agent's to call. So an attempt with one is held: the
 agent hears of it, calls the hook, and stops it as it always does, or else it
 is stopped when its time is over. Where no agent listens nobody waits for it;
 one that goes away may be back after some seconds.
+
+When which group's turn came is on record, so that a supervisor that is killed
+in between takes none of them for new: all of it keeps its bound.
 """
 
 import dataclasses
+import os
 import time
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -26,6 +30,29 @@ from wasm_node.runtime import attempts, eventloop
 _LOOK_AGAIN_S = 0.02
 _LEAST_SIDECAR_S = 2.0
 _AGENT_BACK_S = 3.0
+_TURNS_BYTES = 1 << 16
+
+
+class Turns:
+    """
+    When which group's turn came, in a file that init keeps open for us.
+
+    As it is gone with init, so on no other boot, the monotonic clock will do.
+    A line is written at once: what there is of one that is cut off is no turn.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def note(self, group: int, since: float) -> None:
+        """Put on record that it is a group's turn."""
+        os.write(self._fd, f"{group} {since!r}\n".encode())
+
+    def read(self) -> dict[int, float]:
+        """Return the groups whose turn has come, and when that was."""
+        whole = os.pread(self._fd, _TURNS_BYTES, 0).decode().rpartition("\n")[0]
+        pairs = (line.split(" ") for line in whole.splitlines())
+        return {int(group): float(since) for group, since in pairs}
 
 
 class Hands(Protocol):
@@ -74,14 +101,16 @@ class Shutdown:
         loop: eventloop.EventLoop,
         known: attempts.Attempts,
         groups: Sequence[settings.ShutdownGroup],
+        turns: Turns,
         hands: Hands,
     ) -> None:
         self._loop = loop
         self._known = known
         self._groups = groups
+        self._kept = turns
         self._hands = hands
-        self._turns: list[tuple[float, list[_Due]]] = []
-        """Groups whose turn has not come: their time, and who is in them."""
+        self._turns: list[tuple[int, list[_Due]]] = []
+        """Groups whose turn has not come, and who is in them."""
         self._turn: list[_Due] = []
         self._until = 0.0
         self._waiting: list[_Due] = []
@@ -104,17 +133,23 @@ class Shutdown:
         for each in self._all:
             spec = each.spec()
             turns[place(self._groups, spec.priority if spec else 0)].append(_Due(each, spec))
-        pairs = zip(self._groups, turns, strict=True)
-        self._turns = [(group.grace_s, dues) for group, dues in pairs if dues]
+        begun = self._kept.read()
+        for group, since in begun.items():  # an earlier supervisor's, in their order
+            self._begin(group, turns[group], since)
+        self._turns = [(i, dues) for i, dues in enumerate(turns) if dues and i not in begun]
         self._look()
+
+    def _begin(self, group: int, dues: Sequence[_Due], since: float) -> None:
+        self._until = since + self._groups[group].grace_s
+        self._turn = [dataclasses.replace(x, since=since, until=self._until) for x in dues]
+        self._waiting += self._turn
 
     def _look(self) -> None:
         now = time.monotonic()
         if self._turns and (now >= self._until or self._are_over(x.attempt for x in self._turn)):
-            grace_s, dues = self._turns.pop(0)
-            self._until = now + grace_s
-            self._turn = [dataclasses.replace(each, since=now, until=self._until) for each in dues]
-            self._waiting += self._turn
+            group, dues = self._turns.pop(0)
+            self._kept.note(group, now)
+            self._begin(group, dues, now)
         self._waiting = [each for each in self._waiting if not self._is_told(each, now)]
         self._give_up_agent(now)
         left = tuple(self._known.unfinished())

@@ -50,6 +50,7 @@ class Handles:
     forks: socket.socket
     bell: socket.socket
     kept: tuple[socket.socket, socket.socket]
+    turns: int
 
 
 def run(wanted: settings.RuntimeSettings, handles: Handles, *, first: bool) -> None:
@@ -73,7 +74,8 @@ class _Supervisor:
             self._loop, self._link, wanted.state / "compiled", self._users.compiler()
         )
         self._stops = stops.Stops(self._loop)
-        self._shutdown = shutdowns.Shutdown(self._loop, self._known, wanted.shutdown, self)
+        turns = shutdowns.Turns(handles.turns)
+        self._shutdown = shutdowns.Shutdown(self._loop, self._known, wanted.shutdown, turns, self)
         self._listeners = listeners.Listeners(wanted, handles.kept)
         self._volumes = volumes.Volumes(wanted.state)
         self._resources = resources.Resources(

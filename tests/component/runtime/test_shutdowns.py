@@ -384,6 +384,31 @@ async def test_an_agent_that_comes_late_hears_of_it(own: RunningRuntime) -> None
     assert ends["hooked"].ended_by is EndedBy.SHUTDOWN
 
 
+async def test_a_supervisor_that_is_killed_gives_nobody_more_time(own: RunningRuntime) -> None:
+    """It is counted from when the group's turn came, for sidecars as well."""
+    _again(own, (0, 0.3), (10, 30.0))
+    specs = {
+        "low": own.spec("sleep", pod="low"),
+        "first": _sleeper(own, "first", pre_stop_s=60.0),
+        "short": dataclasses.replace(own.spec("sleep", pod="short"), stop_grace_s=1.0),
+        "main": dataclasses.replace(own.spec("sleep", pod="pod"), stop_grace_s=2.5),
+        "side": _sleeper(own, "pod", "side", pre_stop_s=60.0, ends_after=("main",)),
+    }
+    for name, each in specs.items():
+        await own.started(dataclasses.replace(each, priority=0 if name == "low" else 10))
+    async with _agent(own) as agent:
+        _terminate(own)
+        await agent.sees("first/main")
+        await own.ended(specs["short"].id)
+        own.kill("supervisor")
+        await agent.sees("pod/side")
+        for name in ("first", "side"):
+            await own.containers.stop(specs[name].id, grace_s=0.0)
+        assert await _ended(own) == 0
+
+    assert abs(agent.held["pod/side"] - agent.held["first/main"]) < 0.8  # anew: 1 at least
+
+
 async def test_an_agent_that_goes_is_not_waited_for(own: RunningRuntime) -> None:
     """After some seconds, in which it might be back, nobody is held for it."""
     _again(own, (0, 60.0))

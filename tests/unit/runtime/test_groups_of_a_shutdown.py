@@ -1,5 +1,7 @@
 """Whose turn it is at a shutdown: KEP-2712, the kubelet's groupByPriority."""
 
+import os
+
 import pytest
 
 from wasm_node.protocol import records, settings
@@ -39,3 +41,18 @@ def test_as_a_rule_there_are_critical_pods_and_others(priority: int, group: int)
 
     assert [0, records.CRITICAL_PRIORITY] == [each.priority for each in groups]
     assert group == shutdowns.place(groups, priority)
+
+
+def test_turns_outlive_who_has_noted_them() -> None:
+    """To the last digit; a line that is cut off is none."""
+    fd = os.memfd_create("turns")
+    try:
+        before = shutdowns.Turns(fd).read()
+        shutdowns.Turns(fd).note(0, 12345.678901234567)
+        shutdowns.Turns(fd).note(2, 12346.0)
+        os.write(fd, b"3 123")
+        after = shutdowns.Turns(fd).read()
+    finally:
+        os.close(fd)
+
+    assert (before, after) == ({}, {0: 12345.678901234567, 2: 12346.0})
