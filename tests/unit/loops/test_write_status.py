@@ -337,3 +337,20 @@ async def test_a_rejection_is_told_at_once(bed: Bed) -> None:
     await clocks.settle()
 
     assert [made["reason"] for _, made in bed.sink.writes] == ["NodeShutdown"]
+
+
+async def test_the_last_status_waits_for_one_on_its_way(bed: Bed) -> None:
+    """Else that might arrive after it, and stand there when the pod goes."""
+    bed.sink.gate = asyncio.Event()
+    bed.wanted.put(_pod())
+    bed.seen.put(UID, _over(0))
+    await clocks.settle()
+    bed.wanted.put(_pod().ending(30.0))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bed.writer.write_last(UID))
+        await clocks.settle()
+        bed.sink.gate.set()
+
+    assert bed.sink.at_once == 1
+    assert bed.sink.phases()[-1] == "Failed"
+    assert len(bed.sink.writes) == 2

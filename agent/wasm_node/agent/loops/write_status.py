@@ -15,6 +15,7 @@ An API server that asks for a pause (429, Retry-After) asks it of this node:
 until it is over no status is written, whatever changes meanwhile.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -60,6 +61,7 @@ class StatusWriter:
         self._conditions: dict[ids.PodUid, tuple[manifest.Condition, ...]] = {}
         self._pauses: dict[ids.PodUid, backoff.Backoff] = {}
         self._doubted: dict[ids.PodUid, float] = {}
+        self._turns: dict[ids.PodUid, asyncio.Lock] = {}
         self._last: set[ids.PodUid] = set()
         """Of these nothing else will be true any more."""
         self._untold: set[ids.PodUid] = set()
@@ -89,6 +91,7 @@ class StatusWriter:
         self._conditions.pop(uid, None)
         self._pauses.pop(uid, None)
         self._doubted.pop(uid, None)
+        self._turns.pop(uid, None)
         self._last.discard(uid)
         self._untold.discard(uid)
 
@@ -106,10 +109,17 @@ class StatusWriter:
         """
         Write what is true now, if it was not written yet.
 
+        NB: one at a time of each pod. Two that are on their way may arrive in
+        any order, and the last status must not be followed by one before it.
+
         Raises:
             Throttled: the API server asks for a pause, or did so before.
             Retryable: it may go through later.
         """
+        async with self._turns.setdefault(uid, asyncio.Lock()):
+            await self._write_true(uid)
+
+    async def _write_true(self, uid: ids.PodUid) -> None:
         self._untold.discard(uid)
         wanted, seen = self._wanted.get(uid), self._seen.get(uid)
         if wanted is None or seen is None or seen.forgotten or wanted.gone:
