@@ -92,6 +92,19 @@ def test_a_pod_that_somebody_else_failed_is_ended_and_told(
     assert pods.condition(over.pod, "Ready")["reason"] == "PodFailed"
 
 
+def test_a_pod_that_somebody_else_failed_before_it_began(namespace: Namespace) -> None:
+    """It waits for nothing any more; that no more is known of it is told."""
+    namespace.apply(pods.pod("waits", "127.0.0.1:1/nothing:v1", restart="Always"))
+    namespace.wait_waiting("waits")
+    said = {"status": {"phase": "Failed", "reason": "Gone"}}
+    namespace.kubectl("patch", "pod", "waits", "--subresource=status", "-p", json.dumps(said))
+    over = namespace.wait("waits", "its ending", lambda seen: pods.state(seen.pod, "terminated"))
+
+    ended = pods.state(over.pod, "terminated")
+    assert (ended["exitCode"], ended["reason"]) == (137, "ContainerStatusUnknown")
+    assert (over.pod["status"]["phase"], over.pod["status"]["reason"]) == ("Failed", "Gone")
+
+
 def test_a_forced_deletion_ends_the_guest_at_once(namespace: Namespace, images: Images) -> None:
     """Its object goes first; it has two seconds, and nothing of it is kept."""
     namespace.apply(pods.pod("forced", images("sleep")))

@@ -200,13 +200,27 @@ async def test_what_was_told_of_a_finished_pod_is_left_alone(bed: Bed) -> None:
     assert bed.sink.writes == []
 
 
-async def test_a_finished_pod_of_which_nothing_began_is_left_alone(bed: Bed) -> None:
-    """Such as one that the node did not take in."""
+async def test_a_finished_pod_that_was_not_taken_in_is_left_alone(bed: Bed) -> None:
+    """No more is said of it than why (rejectPod)."""
+    why = observed.Rejected("OutOfcpu", "too much")
     bed.wanted.put(_pod("Failed"))
-    bed.seen.put(UID, observed.ObservedPod(started_at=bed.clock.now() - 60))
+    bed.seen.put(UID, observed.ObservedPod(started_at=bed.clock.now() - 60, rejected=why))
     await bed.writer.write_now(UID)
 
     assert bed.sink.writes == []
+
+
+async def test_a_finished_pod_of_which_nothing_began_is_told_once(bed: Bed) -> None:
+    """Its phase stays; that no more is known of its container is added."""
+    bed.wanted.put(_pod("Succeeded"))
+    bed.seen.put(UID, observed.ObservedPod(started_at=bed.clock.now() - 60))
+    await bed.writer.write_now(UID)
+    await bed.writer.write_now(UID)
+
+    ((_, said),) = bed.sink.writes
+    ended = said["containerStatuses"][0]["state"]["terminated"]
+    assert (said["phase"], ended["reason"]) == ("Succeeded", "ContainerStatusUnknown")
+    assert "reason" not in said
 
 
 async def test_endings_are_written_before_a_finished_pod_goes(bed: Bed) -> None:
