@@ -12,13 +12,14 @@ kuberuntime_container.go). Who tells us twice wants it over at once.
 A preStop hook is the agent's to call. So an attempt with one is held: the
 agent hears of it, calls the hook, and stops it as it always does, or else it
 is stopped when its time is over. Where no agent listens nobody waits for it;
-one that goes away may be back after some seconds.
+one that goes away, or that lost the supervisor, may be back after some seconds.
 
 When which group's turn came is on record, so that a supervisor that is killed
 in between takes none of them for new: all of it keeps its bound.
 """
 
 import dataclasses
+import math
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -116,7 +117,8 @@ class Shutdown:
         self._waiting: list[_Due] = []
         """Those whose turn it is, and who have not been told."""
         self._all: set[attempts.Attempt] = set()
-        self._heard_at = 0.0
+        self._heard_at = -math.inf
+        """When an agent was there last."""
         self.has_begun = False
 
     def ask(self, _signals: bytes) -> None:
@@ -126,7 +128,6 @@ class Shutdown:
                 self._hands.end(each, 0.0)
             return
         self.has_begun = True
-        self._heard_at = time.monotonic()
         self._hands.announce()
         self._all = set(self._known.unfinished())
         turns: list[list[_Due]] = [[] for _ in self._groups]
@@ -134,6 +135,8 @@ class Shutdown:
             spec = each.spec()
             turns[place(self._groups, spec.priority if spec else 0)].append(_Due(each, spec))
         begun = self._kept.read()
+        if begun or self._hands.is_heard():
+            self._heard_at = time.monotonic()
         for group, since in begun.items():  # an earlier supervisor's, in their order
             self._begin(group, turns[group], since)
         self._turns = [(i, dues) for i, dues in enumerate(turns) if dues and i not in begun]
@@ -150,8 +153,8 @@ class Shutdown:
             group, dues = self._turns.pop(0)
             self._kept.note(group, now)
             self._begin(group, dues, now)
-        self._waiting = [each for each in self._waiting if not self._is_told(each, now)]
         self._give_up_agent(now)
+        self._waiting = [each for each in self._waiting if not self._is_told(each, now)]
         left = tuple(self._known.unfinished())
         for each in left:
             if each not in self._all:  # it was on its way when all this began
@@ -172,7 +175,8 @@ class Shutdown:
             return False
         left_s = max(due.until - now, _LEAST_SIDECAR_S if spec.ends_after else 0.0)
         runs = attempt.phase is attempts.Phase.RUNNING
-        if spec.pre_stop_s and runs and (self._hands.is_heard() or attempt.is_held):
+        is_heard = now - self._heard_at <= _AGENT_BACK_S
+        if spec.pre_stop_s and runs and (is_heard or attempt.is_held):
             self._hands.hold(attempt, min(left_s, due.left_s(spec.pre_stop_s, now)))
         elif spec.stop_grace_s is None:
             self._hands.end(attempt, left_s)

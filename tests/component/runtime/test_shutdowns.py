@@ -409,6 +409,25 @@ async def test_a_supervisor_that_is_killed_gives_nobody_more_time(own: RunningRu
     assert abs(agent.held["pod/side"] - agent.held["first/main"]) < 0.8  # anew: 1 at least
 
 
+async def test_a_hook_waits_for_an_agent_that_lost_the_supervisor(own: RunningRuntime) -> None:
+    """It may be back soon: whose turn comes in between is held for it."""
+    _again(own, (0, 60.0))
+    main = dataclasses.replace(own.spec("sleep", pod="pod"), stop_grace_s=0.5)
+    side = _sleeper(own, "pod", "side", pre_stop_s=60.0, ends_after=("main",))
+    for each in (main, side):
+        await own.started(each)
+    directory = layout.attempt(own.settings.state, main.id)
+    async with _agent(own):
+        _terminate(own)
+        await asyncio.to_thread(until, (directory / layout.STOP).exists, "it was told")
+    own.kill("supervisor")
+    await asyncio.to_thread(until, (directory / layout.EXIT).exists, "it has ended")
+    async with _agent(own) as later:
+        await later.sees("pod/side")
+        await own.containers.stop(side.id, grace_s=0.0)
+        assert await _ended(own) == 0
+
+
 async def test_an_agent_that_goes_is_not_waited_for(own: RunningRuntime) -> None:
     """After some seconds, in which it might be back, nobody is held for it."""
     _again(own, (0, 60.0))
