@@ -106,6 +106,7 @@ def test_of_one_that_is_rejected_nothing_is_left_to_say() -> None:
         (_says(i=_WAITING, j=_WAITING), ("i",), False),
         (_says(i=_WAITING, j=_OVER), ("j",), True),
         (_says(i=_OVER, j=_OVER), ("j",), False),
+        (_says(i=_OVER, j=_WAITING, k=_OVER), ("i", "k"), True),
     ],
 )
 def test_of_init_containers_those_have_ended_that_were_reached(
@@ -119,7 +120,10 @@ def test_of_init_containers_those_have_ended_that_were_reached(
     failed = records.ExitRecord(1, records.EndedBy.ITSELF, "Error", "", 1, 2)
     seen = _seen(*(observed.Ended(_id(name), failed) for name in begun))
     others = _says(a=_WAITING, b=_WAITING)
-    pod = _told({"initContainerStatuses": told, "containerStatuses": others}, "i", "j")
+    pod = _told(
+        {"initContainerStatuses": told, "containerStatuses": others},
+        *(each["name"] for each in told),
+    )
 
     assert last.is_untold(pod, seen) is untold
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from wasm_node.agent.model import desired, manifest, observed, podstatus
+from wasm_node.agent.model import desired, observed, podstatus
 from wasm_node.agent.plan import order, probes
 
 _UNKNOWN = podstatus.State(
@@ -26,7 +26,6 @@ _UNKNOWN = podstatus.State(
     )
 )
 
-_NOTHING_SAID = manifest.ContainerSeen(name="")
 _READINESS = ("Ready", "ContainersReady")
 
 Statuses = tuple[podstatus.ContainerStatus, ...]
@@ -68,8 +67,8 @@ def _is_waiting_told(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> 
     if _is_initialized(wanted, seen):
         over += wanted.containers
     for each in over:
-        said = told.get(each.name, _NOTHING_SAID)
-        known = said.state.terminated or said.container_id
+        said = told.get(each.name)
+        known = said is not None and (said.state.terminated or said.container_id)
         if seen.container(each.name).current is None and not known:
             return True
     return False
