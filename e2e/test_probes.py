@@ -70,7 +70,7 @@ def test_readiness_moves_conditions_and_endpoints(
 def test_a_failed_liveness_probe_restarts_with_back_off(
     namespace: Namespace, images: Images, health: Health
 ) -> None:
-    """Stopped, told why, counted; at once the first time, later the second."""
+    """Stopped, told why, counted; at once the first two times, then later."""
     liveness = health.http(initialDelaySeconds=1)
     namespace.apply(pods.pod("p", images("sleep"), restart="Always", livenessProbe=liveness))
     namespace.wait_running("p")
@@ -86,6 +86,7 @@ def test_a_failed_liveness_probe_restarts_with_back_off(
     ended = pods.status(again)["lastState"]["terminated"]
     assert (143, "Error") == (ended["exitCode"], ended["reason"])
     assert "CrashLoopBackOff" == pods.state(waits, "waiting")["reason"]
+    assert 2 == pods.status(waits)["restartCount"]
     said = {"Container main failed liveness probe, will be restarted"}
     wait_until(lambda: said == set(namespace.events("Killing")), "the event", within_s=20)
     text = "Liveness probe failed: HTTP probe failed with statuscode: 500"

@@ -111,6 +111,8 @@ def test_acting_settles(policy: str, container: observed.ObservedContainer) -> N
                     container = adopt.started(container, running)
                 case actions.StopContainer(attempt=stopped):
                     container = adopt.apply(container, _ended(stopped.attempt, 143, 1, 0))
+                case actions.NoteReplaced(attempt=noted):
+                    container = dataclasses.replace(container, replaced=noted.attempt)
                 case actions.LookAgain(at=at):
                     assert at > now
                     now = at

@@ -21,8 +21,8 @@ def _wanted() -> desired.DesiredContainer:
     return parsing.pod({"metadata": {"name": "p", "uid": "u"}, "spec": spec}).container("main")
 
 
-def _ended(ran_s: float) -> observed.Ended:
-    began, over = int((NOW - ran_s) * 1e9), int(NOW * 1e9)
+def _ended(ran_s: float, *, until: float = NOW) -> observed.Ended:
+    began, over = int((until - ran_s) * 1e9), int(until * 1e9)
     how = records.ExitRecord(1, records.EndedBy.ITSELF, "Error", "", began, over)
     return observed.Ended(records.AttemptId("u", "main", 3), how)
 
@@ -55,6 +55,29 @@ def test_the_first_restart_is_at_once() -> None:
     seen = observed.ObservedContainer(current=_ended(5.0))
 
     assert restarts.next_start(_wanted(), seen) == restarts.Start(4, 0.0, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("last_ended", "ran_s", "backoff_s", "wait_s", "next_s"),
+    [
+        (None, 5.0, 0.0, 0.0, 0.0),
+        (5.0, 5.0, 0.0, 0.0, 10.0),
+        (9.0, 9.0, 10.0, 10.0, 20.0),
+        (10.0, 10.0, 10.0, 0.0, 20.0),
+        (25.0, 5.0, 20.0, 0.0, 40.0),
+        (19.0, 5.0, 20.0, 20.0, 40.0),
+        (601.0, 601.0, 300.0, 0.0, 10.0),
+    ],
+)
+def test_what_makes_way(
+    last_ended: float | None, ran_s: float, backoff_s: float, wait_s: float, next_s: float
+) -> None:
+    """What counts is the end before its own, unless that was just now."""
+    last = None if last_ended is None else _ended(1.0, until=NOW - last_ended)
+    seen = observed.ObservedContainer(_ended(ran_s), last, backoff_s, replaced=3)
+
+    at = NOW + wait_s if wait_s else 0.0
+    assert restarts.next_start(_wanted(), seen) == restarts.Start(4, at, next_s)
 
 
 def test_the_first_attempt() -> None:

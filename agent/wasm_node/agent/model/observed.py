@@ -153,8 +153,8 @@ class ObservedContainer:
             one that has not begun.
         unsettled: that hook has failed.
         made_of: the image of each attempt; of the last few.
-        replaced: the attempt that is stopped as its image is another now:
-            one more follows it, however it ends.
+        replaced: the attempt that is stopped to make way for the next, which
+            follows it however it ends.
     """
 
     current: Fact | None = None

@@ -133,13 +133,20 @@ def _replace(
     seen: observed.ObservedContainer,
     running: observed.Running,
 ) -> Iterator[actions.Action]:
-    if seen.replaced != running.id.attempt:
-        yield actions.NoteReplaced(running.id)  # before the stop, so that no crash forgets it
+    yield from _make_way(seen, running)
     what = "Init container" if wanted.sidecar else "Container"
     why = f"{what} {wanted.name} definition changed"
     if not wanted.sidecar:
         why += ", will be restarted"
     yield actions.StopContainer(running.id, pod.grace_s, why)
+
+
+def _make_way(
+    seen: observed.ObservedContainer, running: observed.Running
+) -> Iterator[actions.NoteReplaced]:
+    """NB: before the stop, so that no crash forgets that another follows."""
+    if seen.replaced != running.id.attempt:
+        yield actions.NoteReplaced(running.id)
 
 
 def _keep_healthy(
@@ -161,8 +168,9 @@ def _keep_healthy(
         return
     what = "Init container" if wanted.sidecar else "Container"
     why = f"{what} {wanted.name} failed {failing.kind.lower()} probe"
-    if wanted.restart is not desired.RestartPolicy.NEVER and not wanted.sidecar:
-        why += ", will be restarted"
+    if wanted.restart is not desired.RestartPolicy.NEVER:  # rules are not asked
+        yield from _make_way(seen, running)
+        why += "" if wanted.sidecar else ", will be restarted"
     grace_s = pod.grace_s if failing.grace_s is None else failing.grace_s
     yield actions.StopContainer(running.id, grace_s, why)
 

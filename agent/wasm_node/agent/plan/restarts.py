@@ -7,6 +7,13 @@ flowcontrol.Backoff): the first restart is at once, then 10 s, doubling to
 last attempt; an attempt that ran for ten minutes starts the series anew. Each
 attempt carries the wait that follows it, so that nothing needs to be
 remembered elsewhere.
+
+What is stopped to make way for the next attempt, as a probe has failed or its
+image is another now, is followed within the same SyncPod, which knows no ending
+but those before it. So the wait counts from the end of the attempt before: it
+is over already where the one that is stopped lived longer. Else the SyncPod
+only stops it, and a later one waits as after any other ending. The first stop
+finds no ending at all, and so begins no series.
 """
 
 import dataclasses
@@ -74,11 +81,14 @@ def _restart(
     ran_s = ended.finished_at - ended.started_at
     anew = ran_s > RESET_AFTER_S or images.is_changed(wanted, seen)  # GetBackoffKey
     backoff_s = 0.0 if anew else seen.backoff_s
-    return Start(
-        attempt=ended.id.attempt + 1,
-        at=ended.finished_at + backoff_s if backoff_s else 0.0,
-        backoff_s=min(max(FIRST_BACKOFF_S, 2 * backoff_s), most_s),
-    )
+    longer_s = min(max(FIRST_BACKOFF_S, 2 * backoff_s), most_s)
+    attempt, at = ended.id.attempt + 1, ended.finished_at + backoff_s
+    if seen.replaced == ended.id.attempt:
+        if seen.last is None:
+            return Start(attempt, 0.0, backoff_s)
+        if seen.last.finished_at + backoff_s <= ended.finished_at:
+            return Start(attempt, 0.0, longer_s)
+    return Start(attempt, at if backoff_s else 0.0, longer_s)
 
 
 def failed(
@@ -116,8 +126,8 @@ def is_followed(
     """
     Say whether one more attempt follows an ending.
 
-    One that is stopped for another image is followed whatever its policy says
-    (computePodActions), even where it has ended by itself meanwhile.
+    One that is stopped to make way for the next is followed whatever its policy
+    says (computePodActions), even where it has ended by itself meanwhile.
     """
     return seen.replaced == ended.id.attempt or wants_restart(wanted, ended)
 
