@@ -251,12 +251,13 @@ def test_a_manifest_runs(installed: Installed, registry: Registry) -> None:
 
 @pytest.mark.parametrize(("guest", "code"), [("exit", 7), ("echo", 0)])
 def test_a_sidecars_end_is_not_the_pods(installed: Installed, guest: str, code: int) -> None:
-    """The code is the main container's, however its sidecar was ended."""
+    """The code is the first container's, however its sidecar was ended."""
     for each in (guest, "spin"):
         _guest(installed, each, f"{each}.wasm")
     side = {"name": "side", "image": "file:spin.wasm", "restartPolicy": "Always"}
     main = {"name": "main", "image": f"file:{guest}.wasm", "args": ["7"]}
-    spec = {"restartPolicy": "Never", "initContainers": [side], "containers": [main]}
+    also = {**main, "name": "also", "args": ["8"]}
+    spec = {"restartPolicy": "Never", "initContainers": [side], "containers": [main, also]}
     (installed.directory / "pod.yaml").write_text(json.dumps(_object("Pod", "p", spec=spec)))
 
     installed.run("pod.yaml", code=code)

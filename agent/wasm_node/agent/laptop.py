@@ -9,12 +9,13 @@ pulled images and compiled code, which are kept in the user's cache.
 
 import asyncio
 import contextlib
+import itertools
 import os
 import re
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -266,14 +267,9 @@ class _Laptop:
             return None
         if not shown.done():
             return CANNOT_RUN
-        codes = [  # a sidecar's counts for nothing in a pod that has succeeded
-            each["state"].get("terminated", {}).get("exitCode", 0)
-            for status in shown.result()
-            if status.get("phase") != "Succeeded"
-            for kind in ("containerStatuses", "initContainerStatuses")
-            for each in status.get(kind, ())
-        ]
-        return next((int(code) for code in codes if code), 0)
+        pairs = zip(self._found.values(), shown.result(), strict=True)
+        codes = (code for pod, status in pairs for code in _exit_codes(pod, status))
+        return next(filter(None, codes), 0)
 
     async def _show(self, found: manifests.Manifests) -> Sequence[Mapping[str, Any]]:
         """Show all logs to their ends; return the pods' last statuses."""
@@ -317,6 +313,16 @@ class _Laptop:
                     lines = re.findall(rb"[^\n]*\n|[^\n]+", piece)
                     file.write(b"".join(prefix + each for each in lines))
                     file.flush()
+
+
+def _exit_codes(pod: desired.DesiredPod, status: Mapping[str, Any]) -> Iterator[int]:
+    """Yield its containers' codes in their order, which is not statuses'."""
+    if status.get("phase") == "Succeeded":
+        return  # then a sidecar's counts for nothing
+    listed = (status.get(kind, ()) for kind in ("containerStatuses", "initContainerStatuses"))
+    states = {each["name"]: each["state"] for each in itertools.chain(*listed)}
+    for each in (*pod.containers, *pod.init_containers):
+        yield states.get(each.name, {}).get("terminated", {}).get("exitCode", 0)
 
 
 async def _changed(path: Path) -> None:

@@ -278,3 +278,22 @@ def test_when_a_pod_has_its_place(
 ) -> None:
     """As GeneratePodReadyToStartContainersCondition: before any image."""
     assert _status(_pod(), main)["conditions"][0] == expected
+
+
+def test_statuses_stand_by_name() -> None:
+    """As normalizeStatus: but those of init containers do as in the spec."""
+    names = ("b", "c", "a")
+    listed = [{"name": each, "image": "x"} for each in names]
+    inits = [{"name": f"init-{each}", "image": "x"} for each in names]
+    extra = [{"name": f"extra-{each}", "image": "x"} for each in names]
+    pod = _pod(containers=listed, initContainers=inits, ephemeralContainers=extra)
+    made = _status(pod, observed.ObservedContainer())
+
+    def order(kind: str) -> list[str]:
+        return [each["name"] for each in made[kind]]
+
+    assert order("containerStatuses") == ["a", "b", "c"]
+    assert order("initContainerStatuses") == ["init-b", "init-c", "init-a"]
+    assert order("ephemeralContainerStatuses") == ["extra-a", "extra-b", "extra-c"]
+    (ready,) = (each for each in made["conditions"] if each["type"] == "ContainersReady")
+    assert ready["message"] == "containers with unready status: [b c a]"

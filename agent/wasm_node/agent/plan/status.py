@@ -80,9 +80,9 @@ def status(
     return podstatus.PodStatus(
         phase=phase,
         conditions=_conditions(wanted, seen, inits, containers, (phase, due), why, previous, now),
-        container_statuses=containers,
+        container_statuses=_by_name(containers),
         init_container_statuses=inits,
-        ephemeral_container_statuses=extra,
+        ephemeral_container_statuses=_by_name(extra),
         observed_generation=wanted.generation,
         start_time=times.rfc3339(seen.started_at),
         host_ip=addresses.host_ip,
@@ -93,6 +93,13 @@ def status(
         reason=why.reason,
         message=why.message,
     )
+
+
+def _by_name(
+    told: tuple[podstatus.ContainerStatus, ...],
+) -> tuple[podstatus.ContainerStatus, ...]:
+    """As normalizeStatus (status_manager.go); init containers stay in order."""
+    return tuple(sorted(told, key=lambda each: each.name))
 
 
 def _why_failed(wanted: desired.DesiredPod, seen: observed.ObservedPod, now: float) -> _Why:
