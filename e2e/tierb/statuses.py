@@ -17,7 +17,7 @@ from e2e import pods, watching
 ABSENT = "-"
 """Stands for a field that a status does not have."""
 UP = "up"
-"""What a guest says that is to be deleted while it runs."""
+"""What a guest says with whose pod something is to be done while it runs."""
 
 _COUNTED = {"name": "data", "mountPath": "/data"}
 _PLACES = (
@@ -26,6 +26,7 @@ _PLACES = (
     (r"\b\d+\.\d+\.\d+\.\d+(:\d+)?\b", "<address>"),
     (r"\bkube-api-access-[a-z0-9]{5}\b", "kube-api-access"),
 )
+_ORDER = "[]"
 _NAMED_BY = ("mountPath", "name", "type")
 
 
@@ -38,7 +39,8 @@ class Case:
         name: of it.
         pod: gives it for an image.
         settled: says whether a version of it is the one to compare.
-        deleted: whether it is deleted once it has said that it is `UP`.
+        then: gives, for another image, the words of kubectl for what is done to
+            the pod once it has said that it is `UP`.
         unscheduled: whether it names its node by itself: no scheduler would
             bind it there.
         preempted: whether a critical pod comes once it runs, for which there
@@ -48,7 +50,7 @@ class Case:
     name: str
     pod: Callable[[str], dict[str, Any]]
     settled: Callable[[watching.Seen], bool]
-    deleted: bool = False
+    then: Callable[[str], tuple[str, ...]] | None = None
     unscheduled: bool = False
     preempted: bool = False
 
@@ -84,9 +86,16 @@ def _container(*args: str, name: str = "main", **fields: Any) -> dict[str, Any]:
 _SLEEPER = "-sleep=10m"
 _TCP = {"tcpSocket": {"host": "127.0.0.1", "port": 1}, "periodSeconds": 1}
 _LIMITED = {"limits": {"memory": "64Mi", "cpu": "100m"}}
+_UNWELL: dict[str, Any] = {
+    "livenessProbe": {**_TCP, "initialDelaySeconds": 5, "failureThreshold": 1}
+}
+_FAILING_HOOK = {"exec": {"command": ["/guest", "-exit=1", "-sleep=1s"]}}
+_UNHOOKED: dict[str, Any] = {"lifecycle": {"postStart": _FAILING_HOOK}}
+_RULE = {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}
 _GATE = {"conditionType": "example.com/open"}
 _BY_LOG = {"terminationMessagePolicy": "FallbackToLogsOnError"}
-_COUNTING = ("-exit=1", "-tries=3", "-counter=/data/attempts")
+_COUNTER = "-counter=/data/attempts"
+_LISTS = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 _VOLUME = [{"name": "data", "emptyDir": {}}]
 
 
@@ -108,11 +117,23 @@ def _both(*conditions: Callable[[watching.Seen], bool]) -> Callable[[watching.Se
 
 def _state(seen: watching.Seen, name: str, kind: str) -> dict[str, Any]:
     status = seen.pod["status"]
-    listed = (*status.get("containerStatuses", ()), *status.get("initContainerStatuses", ()))
+    listed = [each for kind in _LISTS for each in status.get(kind, ())]
     found: dict[str, Any] = next(
         (x["state"].get(kind) or {} for x in listed if x["name"] == name), {}
     )
     return found
+
+
+def _again(count: int) -> Callable[[watching.Seen], bool]:
+    return lambda seen: _runs("main")(seen) and pods.status(seen.pod)["restartCount"] == count
+
+
+def _either(*conditions: Callable[[watching.Seen], bool]) -> Callable[[watching.Seen], bool]:
+    return lambda seen: any(each(seen) for each in conditions)
+
+
+def _delete(name: str) -> Callable[[str], tuple[str, ...]]:
+    return lambda _: ("delete", "pod", name, "--wait=false")
 
 
 def _looped(seen: watching.Seen) -> bool:
@@ -124,7 +145,27 @@ CASES = (
     Case("exit-3", _pod("Never", _container("-exit=3")), pods.is_over),
     Case(
         "on-failure",
-        _pod("OnFailure", _container(*_COUNTING, volumeMounts=[_COUNTED]), volumes=_VOLUME),
+        _pod(
+            "OnFailure",
+            _container("-exit=1", "-tries=3", _COUNTER, volumeMounts=[_COUNTED]),
+            volumes=_VOLUME,
+        ),
+        pods.is_over,
+    ),
+    Case(
+        "restart-rule",
+        _pod(
+            "Never",
+            _container(
+                "-exit=42",
+                "-tries=2",
+                _COUNTER,
+                volumeMounts=[_COUNTED],
+                restartPolicy="Never",
+                restartPolicyRules=[_RULE],
+            ),
+            volumes=_VOLUME,
+        ),
         pods.is_over,
     ),
     Case("crash-loop", _pod("Always", _container("-exit=1")), _looped),
@@ -133,6 +174,33 @@ CASES = (
         "resources",
         _pod("Always", _container(_SLEEPER, resources=_LIMITED)),
         pods.is_ready,
+    ),
+    Case(
+        "out-of-memory",
+        _pod("Never", _container("-eat=256", resources=_LIMITED)),
+        pods.is_over,
+    ),
+    Case(  # the second restart is at once, too
+        "unwell",
+        _pod("Always", _container(_SLEEPER, **_UNWELL)),
+        _either(_waits("CrashLoopBackOff"), _again(2)),
+    ),
+    Case("hook-fails", _pod("Never", _container(_SLEEPER, **_UNHOOKED)), pods.is_over),
+    Case("hook-loops", _pod("Always", _container(_SLEEPER, **_UNHOOKED)), _looped),
+    Case(
+        "image-changed",
+        _pod("Always", _container(_SLEEPER, f"-say={UP}")),
+        _again(1),
+        then=lambda other: ("set", "image", "pod/image-changed", f"main={other}"),
+    ),
+    Case(
+        "debugged",
+        _pod("Always", _container(_SLEEPER, f"-say={UP}")),
+        _ended("debug"),
+        then=lambda other: (
+            *("debug", "debugged", "--container=debug", f"--image={other}", "--attach=false"),
+            *("--arguments-only", "--", "-exit=3"),
+        ),
     ),
     Case(
         "init-fails",
@@ -151,7 +219,11 @@ CASES = (
     ),
     Case(
         "init-done",
-        _pod("Always", _container(_SLEEPER), initContainers=[_container(name="init")]),
+        _pod(
+            "Always",
+            _container(_SLEEPER),
+            initContainers=[_container(name="init"), _container(name="also")],
+        ),
         pods.is_ready,
     ),
     Case(
@@ -219,7 +291,7 @@ CASES = (
     ),
     Case(
         "one-ended",
-        _pod("Never", _container(name="ended"), _container(_SLEEPER)),
+        _pod("Never", _container(_SLEEPER), _container(name="ended")),
         _both(_runs("main"), _ended("ended")),
     ),
     Case(
@@ -236,7 +308,18 @@ CASES = (
         "deleted",
         _pod("Never", _container(_SLEEPER, f"-say={UP}"), terminationGracePeriodSeconds=10),
         pods.is_gone,
-        deleted=True,
+        then=_delete("deleted"),
+    ),
+    Case(
+        "sidecar-deleted",
+        _pod(
+            "Never",
+            _container(_SLEEPER, f"-say={UP}"),
+            initContainers=[_container(_SLEEPER, name="side", restartPolicy="Always")],
+            terminationGracePeriodSeconds=10,
+        ),
+        pods.is_gone,
+        then=_delete("sidecar-deleted"),
     ),
     Case(
         "another-node",
@@ -326,12 +409,18 @@ def allowed(page: str) -> list[Allowed]:
 def differences(
     case: str, kubelet: Mapping[str, Any], ours: Mapping[str, Any]
 ) -> Iterator[Difference]:
-    """Compare two versions of a pod, field by field."""
+    """Compare two versions of a pod, field by field, and the order of lists."""
     left, right = (dict(_fields("", _told(each))) for each in (kubelet, ours))
     for field in sorted(left | right):
         there, here = left.get(field, ABSENT), right.get(field, ABSENT)
+        if field.endswith(_ORDER):  # what only one has is a difference of its own
+            there, here = _common(there, here), _common(here, there)
         if there != here:
             yield Difference(case, field, there, here)
+
+
+def _common(names: str, others: str) -> str:
+    return " ".join(each for each in names.split() if each in others.split())
 
 
 def _told(pod: Mapping[str, Any]) -> dict[str, Any]:
@@ -348,11 +437,16 @@ def _told(pod: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _containers(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [*spec["containers"], *spec.get("initContainers", ())]
+    kinds = ("containers", "initContainers", "ephemeralContainers")
+    return [each for kind in kinds for each in spec.get(kind, ())]
 
 
 def _fields(path: str, value: object) -> Iterator[tuple[str, str]]:
-    """Yield every leaf with where it is, names in the place of numbers."""
+    """
+    Yield every leaf with where it is, names in the place of numbers.
+
+    Of each list there is also `LIST[]`: its names in their order.
+    """
     name = path.rpartition(".")[2]
     if name in ("containerID", "imageID") and value:
         yield path, "<id>"
@@ -360,8 +454,10 @@ def _fields(path: str, value: object) -> Iterator[tuple[str, str]]:
         for key, inner in value.items():
             yield from _fields(f"{path}.{key}" if path else key, inner)
     elif isinstance(value, list) and value:
-        for index, inner in enumerate(value):
-            yield from _fields(f"{path}[{_name(inner, index)}]", inner)
+        names = [_name(inner, index) for index, inner in enumerate(value)]
+        yield f"{path}{_ORDER}", " ".join(names)
+        for each, inner in zip(names, value, strict=True):
+            yield from _fields(f"{path}[{each}]", inner)
     else:
         yield path, value if isinstance(value, str) else json.dumps(value)
 

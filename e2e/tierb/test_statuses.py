@@ -27,21 +27,33 @@ _WITHIN_S = 120.0
 pytestmark = pytest.mark.long
 
 
+def _images(address: str, platform: str, program: Path) -> tuple[str, str]:
+    """Push two images of a program, which differ by a file."""
+    files = {"guest": program.read_bytes()}
+    name = f"status-{platform.split('/')[0]}"
+    pushed = (
+        images.push_tar_image(address, name, made, ["/guest"], platform=platform, tag=tag)
+        for tag, made in (("v1", files), ("v2", {**files, "other": b""}))
+    )
+    first, other = (each.reference for each in pushed)
+    return first, other
+
+
 @pytest.fixture(scope="module")
 def found(
     hosts: Hosts, release: Release, bed: namespaces.Bed
 ) -> Iterator[dict[str, list[statuses.Difference]]]:
     """Give what differs, by the name of the case."""
-    native, wasm = (each.read_bytes() for each in binaries.guest())
+    native, wasm = binaries.guest()
     address = hosts.registry.address
-    linux = images.push_tar_image(
-        address, "status-linux", {"guest": native}, ["/guest"], platform="linux/amd64"
+    platforms = (
+        ("linux/amd64", native, hosts.hosts[0].name),
+        ("wasi/wasm", wasm, release.nodes[0]),
     )
-    ours = images.push_tar_image(address, "status-wasm", {"guest": wasm}, ["/guest"])
     with contextlib.ExitStack() as stack:
         sides = [
-            Side(stack.enter_context(bed.namespace()), image.reference, node)
-            for image, node in ((linux, hosts.hosts[0].name), (ours, release.nodes[0]))
+            Side(stack.enter_context(bed.namespace()), *_images(address, platform, program), node)
+            for platform, program, node in platforms
         ]
         first, *others = statuses.CASES
         for side in sides:
@@ -49,20 +61,24 @@ def found(
         for side in sides:  # the image is there and compiled by then
             side.settled(first)
             side.space.apply(*map(side.pod, others))
+        for case in others:
+            for side in sides:
+                side.act(case)
         yield {
-            each.name: list(
-                statuses.differences(each.name, *(side.settled(each) for side in sides))
+            case.name: list(
+                statuses.differences(case.name, *(side.settled(case) for side in sides))
             )
-            for each in statuses.CASES
+            for case in statuses.CASES
         }
 
 
 @dataclass(frozen=True)
 class Side:
-    """A node, with a namespace and an image for its pods."""
+    """A node, with a namespace and two images for its pods."""
 
     space: namespaces.Namespace
     image: str
+    other: str
     node: str
 
     def pod(self, case: statuses.Case) -> dict[str, Any]:
@@ -82,19 +98,25 @@ class Side:
             made["spec"]["containers"][0]["resources"] = {"requests": self._more_than_half()}
         return made
 
-    def settled(self, case: statuses.Case) -> watching.Pod:
-        """Do to a case's pod what is to be done; return it as it ends up."""
-        if case.deleted:
+    def act(self, case: statuses.Case) -> None:
+        """Do to a case's pod what is to be done, once it runs."""
+        if case.then:
             self.space.wait(case.name, "a running pod", pods.is_ready, within_s=_WITHIN_S)
-            said = f"{statuses.UP}\n"
-            wait_until(lambda: self.space.log(case.name) == said, "its word", within_s=_WITHIN_S)
-            self.space.kubectl("delete", "pod", case.name, "--wait=false")
+            wait_until(
+                lambda: self.space.log(case.name, container="main") == f"{statuses.UP}\n",
+                "its word",
+                within_s=_WITHIN_S,
+            )
+            self.space.kubectl(*case.then(self.other))
         if case.preempted:
             self.space.wait(case.name, "a running pod", pods.is_ready, within_s=_WITHIN_S)
             critical = self.pod(dataclasses.replace(case, name=f"{case.name}-by"))
             critical["spec"]["priorityClassName"] = "system-cluster-critical"
             self.space.apply(critical)
             self.space.wait_running(f"{case.name}-by", within_s=_WITHIN_S)
+
+    def settled(self, case: statuses.Case) -> watching.Pod:
+        """Return a case's pod as it ends up."""
         return self.space.wait(case.name, "its end state", case.settled, within_s=_WITHIN_S).pod
 
     def _more_than_half(self) -> dict[str, str]:

@@ -1,8 +1,10 @@
-// A program that is the same on Linux and as wasm: it sleeps, says something
-// and exits as it is told, so that two nodes can be asked about the same pod.
+// A program that is the same on Linux and as wasm: it sleeps, says something,
+// eats memory and exits as it is told, so that two nodes can be asked about the
+// same pod.
 package main
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
 	"os"
@@ -13,6 +15,7 @@ import (
 
 func main() {
 	code := flag.Int("exit", 0, "exit with this code")
+	eat := flag.Int("eat", 0, "use so many MiB of memory")
 	sleep := flag.Duration("sleep", 0, "sleep for so long before")
 	say := flag.String("say", "", "print this first")
 	into := flag.String("into", "", "and write it into this file")
@@ -34,6 +37,9 @@ func main() {
 	if *counter != "" && attempt(*counter) >= *tries {
 		*code = 0
 	}
+	for range *eat {
+		eaten = append(eaten, bytes.Repeat([]byte{1}, 1<<20))
+	}
 	select {
 	case <-terminated:
 		os.Exit(128 + int(syscall.SIGTERM))
@@ -41,6 +47,8 @@ func main() {
 		os.Exit(*code)
 	}
 }
+
+var eaten [][]byte
 
 func attempt(counter string) int {
 	file, err := os.OpenFile(counter, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
