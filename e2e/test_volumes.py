@@ -76,6 +76,41 @@ def test_nothing_is_left_of_a_volume(namespace: Namespace, images: Images) -> No
     assert during == ["it start\n"]
 
 
+def _filled(images: Images, name: str, mib: int, size: str = "", **main: Any) -> dict[str, Any]:
+    """Give a pod that writes so much to a volume of that size, and runs on."""
+    made = pods.pod(name, images("fill"), mib, restart="Always", **_mount(), **main)
+    limit = {"sizeLimit": size} if size else {}
+    made["spec"] |= {"volumes": [{"name": "data", "emptyDir": limit}]}
+    return made
+
+
+def test_who_uses_more_than_its_limits_goes(namespace: Namespace, images: Images) -> None:
+    """A volume's size, or what the pod may have in all; its neighbour stays."""
+    limits: dict[str, Any] = {"resources": {"limits": {"ephemeral-storage": "2Mi"}}}
+    namespace.apply(
+        _filled(images, "within", 1, "2Mi", **limits),
+        _filled(images, "volume", 3, "2Mi"),
+        _filled(images, "pod", 3, **limits),
+    )
+    over = {name: namespace.wait_over(name) for name in ("volume", "pod")}
+    namespace.wait_running("within")
+    said = namespace.kubectl("logs", "within")
+    wait_until(lambda: len(namespace.events("Evicted")) == 2, "their events", within_s=10)
+
+    expected = {
+        "volume": 'Usage of EmptyDir volume "data" exceeds the limit "2Mi". ',
+        "pod": "Pod ephemeral local storage usage exceeds the total limit of containers 2Mi. ",
+    }
+    assert {name: each["status"]["message"] for name, each in over.items()} == expected
+    for each in over.values():
+        assert (each["status"]["phase"], each["status"]["reason"]) == ("Failed", "Evicted")
+        assert pods.state(each, "terminated")["exitCode"] == 143
+        assert not pods.condition(each, "DisruptionTarget")
+    assert sorted(namespace.events("Evicted")) == sorted(expected.values())
+    assert said == "done\n"
+    assert pods.is_running(namespace.history("within")[-1])
+
+
 def test_other_volumes_are_refused_by_name(namespace: Namespace, images: Images) -> None:
     """A hostPath waits, and the message names the field."""
     pod = pods.pod("p", images("sleep"), restart="Always", **_mount())

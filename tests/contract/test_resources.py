@@ -29,7 +29,8 @@ def made(request: pytest.FixtureRequest, runtime: running.RunningRuntime) -> Mad
     """
     Return Resources, and how to begin and end a guest.
 
-    It holds 8 MiB of memory, and has a volume of 1 MiB and two files.
+    It holds 8 MiB of memory, and has a volume of 1 MiB and two files, and a
+    file for its last words.
     """
     return _fake() if request.param == "fake" else _real(runtime)
 
@@ -41,7 +42,8 @@ def _fake() -> Made:
         attempt = records.AttemptId(pod, "main", 0)
         uid = ids.pod_uid(pod)
         fake.used.append(messages.Share(attempt, 8 * MIB, 1))
-        fake.volumes[uid] = messages.DiskUse(MIB, 3)
+        words = messages.DiskUse(4096, 2)
+        fake.disks[uid] = messages.PodDisk({"data": messages.DiskUse(MIB, 3)}, {"main": words})
         fake.running.add(uid)
         return attempt
 
@@ -55,8 +57,13 @@ def _fake() -> Made:
 def _real(runtime: running.RunningRuntime) -> Made:
     async def begin(pod: str) -> records.AttemptId:
         volume = layout.volume(runtime.settings.state, pod, "data")
-        mount = records.Mount(str(volume), "/data", read_only=False)
-        spec = runtime.spec("hold", "8", pod=pod, mounts=[mount])
+        words = layout.message(runtime.settings.state, records.AttemptId(pod, "main", 0))
+        mounts = [
+            records.Mount(str(volume), "/data", read_only=False),
+            records.Mount(str(words), "/dev", read_only=False),
+        ]
+        plain = runtime.spec("hold", "8", pod=pod, mounts=mounts)
+        spec = dataclasses.replace(plain, message_file="words")
         await runtime.started(spec)
         running.until(lambda: Path(spec.log_path).read_text().endswith(" 8\n"), "it has all")
         (volume / "large").write_bytes(b"x" * MIB)
@@ -92,17 +99,20 @@ async def test_what_runs_has_a_share(made: Made) -> None:
     assert attempt not in after
 
 
-async def test_volumes_are_measured(made: Made) -> None:
-    """Blocks and inodes, a file with two names once; no volume is nothing."""
+async def test_what_guests_write_is_measured(made: Made) -> None:
+    """Blocks and inodes, a file with two names once; last words apart."""
     resources, begin, end = made
     attempt = await begin("measured")
     found = await resources.disk(ids.pod_uid("measured"))
     none = await resources.disk(ids.pod_uid("nobody"))
     await end(attempt)
 
-    assert MIB <= found.used_bytes < MIB + (1 << 16)
-    assert dataclasses.replace(found, used_bytes=0) == messages.DiskUse(0, 3)
-    assert none == messages.DiskUse(0, 0)
+    data = found.volumes["data"]
+    assert list(found.volumes) == ["data"]
+    assert MIB <= data.used_bytes < MIB + (1 << 16)
+    assert dataclasses.replace(data, used_bytes=0) == messages.DiskUse(0, 3)
+    assert {name: each.inodes for name, each in found.last_words.items()} == {"main": 2}
+    assert none == messages.PodDisk()
 
 
 async def test_volumes_of_the_dead_can_be_removed(made: Made) -> None:
@@ -117,8 +127,8 @@ async def test_volumes_of_the_dead_can_be_removed(made: Made) -> None:
     for _ in range(2):
         await resources.release(uid)
 
-    assert kept.inodes == 3
-    assert (await resources.disk(uid)).inodes == 0
+    assert kept.volumes["data"].inodes == 3
+    assert (await resources.disk(uid)).volumes == {}
 
 
 async def test_code_of_modules_that_are_here_stays(made: Made) -> None:

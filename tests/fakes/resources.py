@@ -15,8 +15,9 @@ class FakeResources:
         memory: what is left of it.
         tasks: likewise.
         used: the shares of attempts.
-        volumes: by pod; a pod that is absent has none.
+        disks: by pod; one that is absent has nothing there.
         running: pods whose volumes cannot be removed.
+        weighed: pods whose disk was asked for, in order.
         released: pods, in order.
         code: bytes of compiled code, by module.
         needed: modules whose code stays, as theirs is here or they run.
@@ -28,8 +29,9 @@ class FakeResources:
         self.memory = messages.Level(2**30, 2**30)
         self.tasks = messages.Level(10_000, 10_000)
         self.used: list[messages.Share] = []
-        self.volumes: dict[ids.PodUid, messages.DiskUse] = {}
+        self.disks: dict[ids.PodUid, messages.PodDisk] = {}
         self.running: set[ids.PodUid] = set()
+        self.weighed: list[ids.PodUid] = []
         self.released: list[ids.PodUid] = []
         self.code: dict[str, int] = {}
         self.needed: set[str] = set()
@@ -46,17 +48,18 @@ class FakeResources:
         self._here()
         return tuple(self.used)
 
-    async def disk(self, pod: ids.PodUid) -> messages.DiskUse:
-        """Return what a pod's volumes take."""
+    async def disk(self, pod: ids.PodUid) -> messages.PodDisk:
+        """Return what a pod has on the disk."""
         self._here()
-        return self.volumes.get(pod, messages.DiskUse(0, 0))
+        self.weighed.append(pod)
+        return self.disks.get(pod, messages.PodDisk())
 
     async def release(self, pod: ids.PodUid) -> None:
         """Remove a pod's volumes."""
         self._here()
         if pod in self.running:
             raise errors.Retryable("a container of it still runs", reason="PodStillRunning")
-        self.volumes.pop(pod, None)
+        self.disks.pop(pod, None)
         self.released.append(pod)
 
     async def prune(self) -> int:

@@ -146,6 +146,7 @@ async def _serve(
             events=happened,
             puller=measured.puller(images),
             containers=measured.containers(containers),
+            resources=containers,
             logs=logs,
             prober=measured.prober(network.NetworkProber()),
             commands=measured.commands(

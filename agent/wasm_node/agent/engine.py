@@ -24,6 +24,7 @@ from wasm_node.agent.loops import (
     facts,
     fetching,
     hooking,
+    limiting,
     presence,
     probe,
     reconcile,
@@ -55,6 +56,7 @@ class Outside:
     events: interfaces.Events
     puller: interfaces.Puller
     containers: interfaces.Containers
+    resources: interfaces.Resources
     logs: interfaces.LogStore
     prober: interfaces.Prober
     commands: interfaces.Commands
@@ -118,6 +120,15 @@ class PodEngine:
                 outside.events,
                 outside.clock,
             )
+        self._limiting = limiting.Limiting(
+            outside.resources,
+            self._wanted,
+            self._seen,
+            expeller,
+            outside.logs,
+            outside.clock,
+            self._evicting.await_end if self._evicting else lambda _: None,
+        )
         self._run = directory.run
         self._statuses = write_status.StatusWriter(
             self._wanted, self._seen, outside.sink, self._addresses, outside.clock
@@ -220,6 +231,7 @@ class PodEngine:
             group.create_task(self._statuses.run())
             group.create_task(self._probing.run())
             group.create_task(self._accepting.run())
+            group.create_task(self._limiting.run())
             if self._evicting is not None:
                 group.create_task(self._evicting.run())
             if self._collector is not None:

@@ -181,7 +181,7 @@ class Resources(Protocol):
             Retryable: the runtime is away.
         """
 
-    async def disk(self, pod: ids.PodUid) -> messages.DiskUse:
+    async def disk(self, pod: ids.PodUid) -> messages.PodDisk:
         """
         Return what its volumes and last words take of the disk.
 

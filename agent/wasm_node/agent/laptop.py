@@ -186,6 +186,7 @@ class _Laptop:
             events=terminal,
             puller=puller_,
             containers=containers,
+            resources=containers,
             logs=self._logs,
             prober=network.NetworkProber(),
             commands=commands.ContainerCommands(programs, containers),

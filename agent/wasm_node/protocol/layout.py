@@ -134,6 +134,11 @@ def messages(state: Path, uid: str) -> list[Path]:
     return list(pod(state, uid).glob(f"containers/*/*/{MESSAGE}"))
 
 
+def container_of(message: Path) -> str:
+    """Return whose last words such a directory holds."""
+    return message.parts[-3]
+
+
 def guest_socket(run: Path, each: records.AttemptId) -> Path:
     """Return where the guest of one attempt answers HTTP, for us alone."""
     return run / WORKERS / f"{_short(each)}.guest"

@@ -325,6 +325,41 @@ class DiskUse:
 
 
 @dataclasses.dataclass(frozen=True)
+class PodDisk:
+    """
+    What a pod's guests have written to the disk, but for logs.
+
+    Attributes:
+        volumes: by name; one that no container has mounted is absent.
+        last_words: the files of those that run, by container.
+    """
+
+    volumes: Mapping[str, DiskUse] = dataclasses.field(default_factory=dict)
+    last_words: Mapping[str, DiskUse] = dataclasses.field(default_factory=dict)
+
+    def to_message(self) -> dict[str, Any]:
+        """Return the JSON object of it."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_message(cls, raw: Mapping[str, Any]) -> Self:
+        """
+        Read it.
+
+        Raises:
+            ValueError: it is not one of this version.
+        """
+        try:
+            return cls(_disks(raw["volumes"]), _disks(raw["last_words"]))
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"cannot read what a pod has on the disk: {error!r}") from error
+
+
+def _disks(raw: Mapping[str, Mapping[str, Any]]) -> Mapping[str, DiskUse]:
+    return {name: DiskUse(**told) for name, told in raw.items()}
+
+
+@dataclasses.dataclass(frozen=True)
 class Refusal:
     """
     A request that was not done.

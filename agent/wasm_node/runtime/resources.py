@@ -47,8 +47,8 @@ class Resources:
                 client.send(messages.done(seq, {"shares": page}))
             case messages.Disk(uid):
 
-                def tell(found: messages.DiskUse) -> None:
-                    client.send(messages.done(seq, {"disk": dataclasses.asdict(found)}))
+                def tell(found: messages.PodDisk) -> None:
+                    client.send(messages.done(seq, {"disk": found.to_message()}))
 
                 self._loop.apart(lambda: self._disks.measure(uid), tell)
             case messages.Release(uid):

@@ -60,15 +60,27 @@ class Volumes:
         for each in self._set_aside(pod):
             shutil.rmtree(each, ignore_errors=True)
 
-    def measure(self, pod: str) -> messages.DiskUse:
+    def measure(self, pod: str) -> messages.PodDisk:
         """
         Return what a pod's guests have written to the disk; blocks.
 
         That is its volumes and files of last words, which have no other bound:
-        a limit of the process on the size of files would be one on volumes.
+        a limit of the process on the size of files would be one on volumes. A
+        file that is in two volumes counts in both, as with a kubelet.
         """
-        last_words = layout.messages(self._state, pod)
-        return measure(layout.volumes(self._state, pod), *last_words)
+        deadline = time.monotonic() + _WITHIN_S
+
+        def within(*roots: Path) -> messages.DiskUse:
+            return measure(*roots, within_s=deadline - time.monotonic())
+
+        words: dict[str, list[Path]] = {}
+        for each in layout.messages(self._state, pod):
+            words.setdefault(layout.container_of(each), []).append(each)
+        volumes = _listed(layout.volumes(self._state, pod))
+        return messages.PodDisk(
+            {each.name: within(each) for each in volumes},
+            {container: within(*paths) for container, paths in words.items()},
+        )
 
     def _set_aside(self, pod: str) -> list[Path]:
         aside = self._trash / str(uuid.uuid4())
@@ -83,37 +95,49 @@ class Volumes:
             threading.Thread(target=shutil.rmtree, args=(path,), daemon=True).start()
 
 
+def _listed(directory: Path) -> list[Path]:
+    with contextlib.suppress(FileNotFoundError):
+        return sorted(directory.iterdir())
+    return []
+
+
 def measure(
     *roots: Path, most_entries: int = _MOST_ENTRIES, within_s: float = _WITHIN_S
 ) -> messages.DiskUse:
     """
     Return what directories take of the disk, without what they link to.
 
+    They count themselves: the more names one has ever had, the larger it is.
+
     Bounded: guests may have made more files than anybody has time to look at.
     """
     deadline = time.monotonic() + within_s
     used = inodes = 0
     linked: set[tuple[int, int]] = set()
-    left = [str(each) for each in roots]
-    while left:
-        for entry, found in _entries(left.pop()):
-            if inodes >= most_entries or time.monotonic() > deadline:
-                return messages.DiskUse(used, inodes, whole=False)
-            key = (found.st_dev, found.st_ino)
-            if key in linked:
-                continue
-            if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
-                linked.add(key)
-            used += found.st_blocks * _BLOCK_BYTES
-            inodes += 1
-            if stat.S_ISDIR(found.st_mode):
-                left.append(entry)
+    for found in _walk(roots):
+        if inodes >= most_entries or time.monotonic() > deadline:
+            return messages.DiskUse(used, inodes, whole=False)
+        key = (found.st_dev, found.st_ino)
+        if key in linked:
+            continue
+        if found.st_nlink > 1 and not stat.S_ISDIR(found.st_mode):
+            linked.add(key)
+        used += found.st_blocks * _BLOCK_BYTES
+        inodes += 1
     return messages.DiskUse(used, inodes)
 
 
-def _entries(directory: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield what is in a directory; what goes meanwhile is passed over."""
-    with contextlib.suppress(OSError), os.scandir(directory) as found:
-        for entry in found:
-            with contextlib.suppress(FileNotFoundError):
-                yield entry.path, entry.stat(follow_symlinks=False)
+def _walk(roots: Iterable[Path]) -> Iterator[os.stat_result]:
+    """Yield them and all below; what goes meanwhile is passed over."""
+    left = [str(each) for each in roots]
+    for root in left:
+        with contextlib.suppress(FileNotFoundError):
+            yield os.lstat(root)
+    while left:
+        with contextlib.suppress(OSError), os.scandir(left.pop()) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    found = entry.stat(follow_symlinks=False)
+                    if stat.S_ISDIR(found.st_mode):
+                        left.append(entry.path)
+                    yield found

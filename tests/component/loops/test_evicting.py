@@ -114,6 +114,7 @@ class Bed:
             events=self.events,
             puller=self.puller,
             containers=containers,
+            resources=containers,
             logs=self.logs,
             prober=FakeProber(),
             commands=FakeCommands(),

@@ -98,6 +98,7 @@ class Bed:
             events=self.events,
             puller=self.puller,
             containers=self.containers,
+            resources=self.resources,
             logs=self.logs,
             prober=self.prober,
             commands=self.commands,

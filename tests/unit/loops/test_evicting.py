@@ -161,6 +161,20 @@ async def test_one_that_does_not_go_is_not_waited_for_for_ever(bed: Bed) -> None
     assert (before, bed.evicted()) == (["stuck"], ["next", "stuck"])
 
 
+async def test_who_goes_for_its_own_limit_is_waited_for(bed: Bed) -> None:
+    """What it leaves may be enough; then nobody else has to go."""
+    bed.resources.memory = LOW
+    over, other = bed.run("over", 1), bed.run("other", 9)
+    bed.evicting.await_end(over)
+    await bed.evicting.look()
+    before = bed.evicted()
+    bed.wanted.drop(over)
+    await bed.evicting.look()
+
+    assert (before, bed.evicted()) == ([], ["other"])
+    assert other in bed.resources.running
+
+
 async def test_it_is_on_disk_before_it_is_told(bed: Bed, tmp_path: Path) -> None:
     """An agent that is killed right after that goes on with the eviction."""
     bed.resources.memory = LOW
@@ -393,7 +407,7 @@ async def test_a_pod_whose_disk_nobody_can_tell_goes_first(bed: Bed) -> None:
     large = bed.run("large")
     bed.run("small")
     bed.logs.sizes[large] = {"main": messages.DiskUse(1 << 20, 9)}
-    bed.resources.volumes[large] = messages.DiskUse(1 << 20, 9)
+    bed.resources.disks[large] = messages.PodDisk({"data": messages.DiskUse(1 << 20, 9)})
     await bed.evicting.look()
 
     assert bed.evicted() == ["large"]

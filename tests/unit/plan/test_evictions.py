@@ -1,5 +1,6 @@
 """When pods are evicted and which: the kubelet's rules, as tables."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -116,7 +117,7 @@ def _candidate(
     requests = {"memory": memory, "ephemeral-storage": storage}
     pod = _pod(name, priority=priority, containers=_asking(**requests))
     uses = {"main": evictions.Use(memory_bytes=used, tasks=used)}
-    volumes = None if disk is None else messages.DiskUse(disk, disk)
+    volumes = None if disk is None else {"data": messages.DiskUse(disk, disk)}
     return evictions.Candidate(pod, uses, volumes)
 
 
@@ -289,3 +290,133 @@ def test_only_what_runs_can_go() -> None:
 def test_what_is_not_told_is_nothing(signal: Signal) -> None:
     """A container of which no figure is known counts for none."""
     assert evictions.Candidate(_pod(), {"main": evictions.Use()}).used(signal) == 0
+
+
+def _disk(used: int) -> messages.DiskUse:
+    return messages.DiskUse(used, 1)
+
+
+def _limited(
+    volumes: Mapping[str, str], *limits: str, priority: int = 0, **spec: Any
+) -> desired.DesiredPod:
+    """Give a pod of containers c0, c1, ...; an empty limit is none."""
+    containers = [
+        {
+            "name": f"c{index}",
+            "image": "x",
+            "resources": {"limits": {"ephemeral-storage": each} if each else {}},
+        }
+        for index, each in enumerate(limits)
+    ]
+    sizes = [{"name": name, "emptyDir": {"sizeLimit": size}} for name, size in volumes.items()]
+    return _pod(containers=containers, volumes=sizes, priority=priority, **spec)
+
+
+OF_VOLUME = 'Usage of EmptyDir volume "v" exceeds the limit "1Mi". '
+OF_POD = "Pod ephemeral local storage usage exceeds the total limit of containers {}. "
+OF_CONTAINER = 'Container c0 exceeded its local ephemeral storage limit "1Mi". '
+
+
+@pytest.mark.parametrize(
+    ("pod", "volumes", "containers", "said"),
+    [
+        # emptyDirLimitEviction: more than its size, whatever else there is
+        (_limited({"v": "1Mi"}, ""), {"v": MIB}, {}, None),
+        (_limited({"v": "1Mi"}, ""), {"v": MIB + 1}, {}, OF_VOLUME),
+        (_limited({"v": "1Mi"}, ""), {"w": 9 * MIB}, {"c0": 9 * MIB}, None),
+        (_limited({"v": "1Mi"}, ""), None, {"c0": 9 * MIB}, None),  # nobody can tell
+        (_limited({"v": "1Mi"}, ""), {}, {}, None),  # no container has mounted it
+        (_limited({"v": "0"}, ""), {"v": 1}, {}, None),  # size.Sign() == 1
+        (_limited({"v": "1"}, ""), {"v": 2}, {}, OF_VOLUME.replace("1Mi", "1")),
+        # podEphemeralStorageLimitEviction: volumes and containers together
+        (_limited({}, "1Mi"), {"w": MIB - 9}, {"c0": 9}, None),
+        (_limited({}, "1Mi"), {"w": MIB - 9}, {"c0": 5, "c1": 5}, OF_POD.format("1Mi")),
+        (_limited({}, "1Mi", "1Mi"), {"w": 2 * MIB}, {"c0": 1}, OF_POD.format("2Mi")),
+        (_limited({}, "0"), {}, {"c0": 1}, OF_POD.format("0")),
+        # containerEphemeralStorageLimitEviction: its own, without volumes
+        (_limited({}, "1Mi", "9Mi"), {"w": 2 * MIB}, {"c0": MIB}, None),
+        (_limited({}, "1Mi", "9Mi"), {}, {"c0": MIB + 1}, OF_CONTAINER),
+        (_limited({}, "1Mi", "9Mi"), {}, {"c0": 1, "c1": 2 * MIB}, None),
+        (_limited({}, "0", "9Mi"), {}, {"c0": 1}, None),  # Value() != 0
+        (_limited({}, "1", "9Mi"), {}, {"c0": 2}, OF_CONTAINER.replace("1Mi", "1")),
+        # in this order
+        (_limited({"v": "1Mi"}, "1Mi"), {"v": 2 * MIB}, {"c0": 2 * MIB}, OF_VOLUME),
+        (_limited({}, "1Mi"), {}, {"c0": 2 * MIB}, OF_POD.format("1Mi")),
+    ],
+)
+def test_limits(
+    pod: desired.DesiredPod,
+    volumes: Mapping[str, int] | None,
+    containers: Mapping[str, int],
+    said: str | None,
+) -> None:
+    """What localStorageEviction ends a pod for, and in which words."""
+    uses = evictions.on_disk({name: _disk(used) for name, used in containers.items()})
+    disks = None if volumes is None else {name: _disk(used) for name, used in volumes.items()}
+
+    assert evictions.over_limit(evictions.Candidate(pod, uses, disks)) == said
+
+
+def test_what_a_container_has_on_the_disk() -> None:
+    """Its logs and its last words; it is whole when both are."""
+    words = messages.DiskUse(5, 2, whole=False)
+    found = evictions.on_disk({"a": _disk(3), "b": _disk(4)}, {"a": words})
+    candidate = evictions.Candidate(_pod(), found, {})
+
+    assert {name: each.disk for name, each in found.items()} == {
+        "a": messages.DiskUse(8, 3, whole=False),
+        "b": _disk(4),
+    }
+    assert not candidate.is_whole
+    assert evictions.Candidate(_pod(), evictions.on_disk({"b": _disk(4)}), {}).is_whole
+    assert not evictions.Candidate(_pod(), {}, {"v": words}).is_whole
+    assert not evictions.Candidate(_pod(), {}, None).is_whole
+
+
+def _main(**spec: Any) -> desired.DesiredPod:
+    """Give a pod of a container `main` with such a limit."""
+    limits = {"limits": {"ephemeral-storage": "1Mi"}}
+    return _pod(containers=[{"name": "main", "image": "x", "resources": limits}], **spec)
+
+
+@pytest.mark.parametrize(
+    ("pod", "seen", "limited"),
+    [
+        (_main(), _seen(running=True), True),
+        (_pod(), _seen(running=True), False),  # it has no limit
+        (_main(priority=records.CRITICAL_PRIORITY), _seen(running=True), False),
+        (_main(), _seen(running=True, evicted=True), False),
+        (_main(), observed.ObservedPod(NOW), False),  # nothing of it has begun
+        (_main(), _seen(running=False), True),  # it will be started again
+        (_main(restartPolicy="Never"), _seen(running=False), False),  # it is done
+        (_main(activeDeadlineSeconds=5), _seen(running=True), True),
+        (_main(activeDeadlineSeconds=5), _seen(running=False), False),  # likewise
+        (_main(activeDeadlineSeconds=6), _seen(running=False), True),
+        (dataclasses.replace(_main(), deleting=True), _seen(running=True), True),
+        (dataclasses.replace(_main(), deleting=True), _seen(running=False), False),
+        (dataclasses.replace(_main(), finished=True), _seen(running=True), False),
+    ],
+)
+def test_who_may_have_to_go_for_its_limits(
+    pod: desired.DesiredPod, seen: observed.ObservedPod, limited: bool
+) -> None:
+    """Active pods that are not critical (GetActivePods, evictPod)."""
+    assert evictions.is_limited(pod, seen, NOW + 5) is limited
+
+
+def test_a_pod_goes_as_long_as_something_of_it_runs() -> None:
+    """Though it is deleted, and another container has ended."""
+    attempt = records.AttemptId("uid-p", "side", 0)
+    side = observed.ObservedContainer(current=observed.Running(attempt, 7, NOW))
+    seen = _seen(running=False).changed("side", lambda _: side)
+    pod = dataclasses.replace(_main(), deleting=True)
+
+    assert evictions.is_limited(pod, seen, NOW)
+
+
+def test_a_rejected_pod_has_no_limits() -> None:
+    """It is over already, whatever traces of it there are."""
+    rejected = observed.Rejected("OutOfcpu", "m")
+    seen = dataclasses.replace(_seen(running=True), rejected=rejected)
+
+    assert not evictions.is_limited(_main(), seen, NOW)

@@ -107,10 +107,10 @@ class RuntimeContainers:
         ):
             return await _pages(page)
 
-    async def disk(self, pod: ids.PodUid) -> messages.DiskUse:
-        """Return what the volumes of a pod take of the disk."""
+    async def disk(self, pod: ids.PodUid) -> messages.PodDisk:
+        """Return what the guests of a pod have written to the disk."""
         result = await self._ask(messages.Disk(pod), within_s=_ANSWER_S)
-        return messages.DiskUse(**result["disk"])
+        return messages.PodDisk.from_message(result["disk"])
 
     async def release(self, pod: ids.PodUid) -> None:
         """Remove the volumes of a pod of which nothing runs."""

@@ -14,10 +14,10 @@ what runs them, and the kernel's own way out of a shortage asks nobody.
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from wasm_node.agent import errors, interfaces
-from wasm_node.agent.loops import collecting, expelling
+from wasm_node.agent.loops import collecting, expelling, weighing
 from wasm_node.agent.model import actions, desired, ids, observed, thresholds
 from wasm_node.agent.model import collection as collection_model
 from wasm_node.agent.plan import evictions as planning
@@ -80,7 +80,7 @@ class Evicting:
         self._events = events
         self._clock = clock
         self._memory = planning.Memory()
-        self._going: ids.PodUid | None = None
+        self._going: set[ids.PodUid] = set()
         self._going_until = 0.0
         self._cleared: set[ids.PodUid] = set()
         self._said = ""
@@ -148,13 +148,19 @@ class Evicting:
             log.warning("Eviction: %s", what)
         self._said = what
 
+    def await_end(self, uid: ids.PodUid) -> None:
+        """Evict none for pressure until that one has gone, or for a while."""
+        self._going.add(uid)
+        self._going_until = self._clock.monotonic() + _CLEANUP_S
+
     def _is_going(self, now: float) -> bool:
-        """Say whether the pod that was evicted last still needs time."""
-        seen = self._seen.get(self._going) if self._going else None
-        wanted = self._wanted.get(self._going) if self._going else None
-        if seen is None or wanted is None or planning.is_over(wanted, seen):
-            self._going = None
-        return self._going is not None and now < self._going_until
+        """Say whether what was evicted last still needs time."""
+        self._going = {uid for uid in self._going if not self._is_over(uid)}
+        return bool(self._going) and now < self._going_until
+
+    def _is_over(self, uid: ids.PodUid) -> bool:
+        seen, wanted = self._seen.get(uid), self._wanted.get(uid)
+        return seen is None or wanted is None or planning.is_over(wanted, seen)
 
     async def _relieve(self, threshold: thresholds.Threshold, levels: planning.Levels) -> None:
         signal = threshold.signal
@@ -236,20 +242,11 @@ class Evicting:
 
         async def weigh(pod: desired.DesiredPod) -> planning.Candidate:
             async with slots:
-                logs = await asyncio.to_thread(self._logs.used, pod.ref)
-                volumes = await self._volumes(pod.ref)
-            return planning.Candidate(pod, _disks(logs), volumes)
+                return await weighing.on_disk(pod, self._resources, self._logs)
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(weigh(each)) for each in found]
         return [each.result() for each in tasks]
-
-    async def _volumes(self, pod: ids.PodRef) -> messages.DiskUse | None:
-        try:
-            return await self._resources.disk(pod.uid)
-        except errors.NodeError as error:
-            log.warning("Eviction: %s", error)
-            return None
 
     async def _evict(
         self,
@@ -261,9 +258,4 @@ class Evicting:
         why = planning.message(threshold, level, going)
         grace_s = planning.grace_s(self._rules, threshold)
         if await self._expeller.expel(ref, observed.Evicted(why, grace_s, now)):
-            self._going = ref.uid
-            self._going_until = self._clock.monotonic() + _CLEANUP_S
-
-
-def _disks(logs: Mapping[str, messages.DiskUse]) -> dict[str, planning.Use]:
-    return {name: planning.Use(disk=each) for name, each in logs.items()}
+            self.await_end(ref.uid)

@@ -10,7 +10,7 @@ import enum
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Self, TypeAlias
 
-from wasm_node.agent.model import grants, hooks, ids, manifest, probe, requests, serving
+from wasm_node.agent.model import grants, hooks, ids, manifest, probe, requests, serving, storage
 from wasm_node.protocol import records
 
 LEAST_GRACE_S = 1.0
@@ -195,6 +195,7 @@ class DesiredPod:
         may_reach: whom its containers may reach.
         readiness_gates: conditions that have to be True as well.
         asks: what of a node it wants for itself.
+        disk_limits: how much of the disk it may use.
         gone: its object is no more; there is nothing to report to.
     """
 
@@ -214,6 +215,7 @@ class DesiredPod:
     may_reach: grants.Grants = grants.NOTHING
     readiness_gates: tuple[str, ...] = ()
     asks: requests.Requests = requests.NOTHING
+    disk_limits: storage.Limits = storage.NONE
     gone: bool = False
     init_containers: tuple[DesiredContainer, ...] = ()
     ephemeral_containers: tuple[DesiredContainer, ...] = ()

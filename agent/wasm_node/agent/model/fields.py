@@ -211,7 +211,7 @@ POD: Mapping[str, Fate] = {
     "volumes": _INSIDE,
     "volumes.emptyDir": _INSIDE,
     "volumes.emptyDir.medium": _refused("a volume in memory is not supported: remove it", ""),
-    "volumes.emptyDir.sizeLimit": _refused("sizes of volumes are not bounded yet: remove it"),
+    "volumes.emptyDir.sizeLimit": _honoured("above it, the pod is evicted"),
     "volumes.emptyDir.mode": _meaningless("a guest is the only user of its volume"),
     "volumes.name": _honoured(),
     **{f"volumes.{each}": _refused(_VOLUME) for each in _VOLUMES},
@@ -253,7 +253,10 @@ CONTAINER: Mapping[str, Fate] = {
     "resizePolicy": _meaningless("limits are not resized in place by this version"),
     "resources": _INSIDE,
     "resources.claims": _refused(_LATER),
-    "resources.limits": _honoured("memory always; cpu where the runtime may make cgroups"),
+    "resources.limits": _honoured(
+        "memory always; cpu where the runtime may make cgroups; a pod above its ephemeral-storage "
+        "is evicted"
+    ),
     "resources.requests": _SCHEDULER,
     "restartPolicy": _honoured("of an init container, Always: a sidecar"),
     "restartPolicyRules": _INSIDE,

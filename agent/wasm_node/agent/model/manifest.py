@@ -214,10 +214,17 @@ class EphemeralContainer(Container, frozen=True):
     target_container_name: str = ""
 
 
+class EmptyDir(_Part, frozen=True):
+    """`emptyDir`."""
+
+    size_limit: str | int | float | None = None
+
+
 class Volume(_Part, frozen=True):
     """One of `spec.volumes`; its kind is looked at by `fields`."""
 
     name: str
+    empty_dir: EmptyDir | None = None
 
 
 class ReadinessGate(_Part, frozen=True):

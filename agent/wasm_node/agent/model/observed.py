@@ -197,14 +197,15 @@ class Evicted:
         grace_s: how long it has at most.
         at: unix seconds of the decision.
         reason: for `status.reason` and its event.
-        disruption: the message of its DisruptionTarget; empty: the same one.
+        disruption: the message of its DisruptionTarget; empty: the same one;
+            None: it has no such condition, as it is the pod's own doing.
     """
 
     message: str
     grace_s: float
     at: float
     reason: str = "Evicted"
-    disruption: str = ""
+    disruption: str | None = ""
 
 
 @dataclasses.dataclass(frozen=True)

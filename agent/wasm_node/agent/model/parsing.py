@@ -23,6 +23,7 @@ from wasm_node.agent.model import (
     quantity,
     requests,
     serving,
+    storage,
     times,
 )
 
@@ -97,6 +98,7 @@ def _pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
         may_reach=granted,
         readiness_gates=tuple(each.condition_type for each in spec.readiness_gates),
         asks=requests.of(spec),
+        disk_limits=storage.of(spec),
         kill_at=times.unix(meta.deletion_timestamp) if meta.deletion_timestamp else None,
         deadline_s=spec.active_deadline_seconds,
         priority=spec.priority,

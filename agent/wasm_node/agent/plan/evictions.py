@@ -1,17 +1,17 @@
 """
 When pods are evicted, which one, and in what words.
 
-The rules are the kubelet's: eviction_manager.go (synchronize, Admit) and
-helpers.go (thresholdsMet, rankMemoryPressure and its like, evictionMessage) in
-pkg/kubelet/eviction. Pure: what is remembered from one look to the next is a
-value, and time is an argument.
+The rules are the kubelet's: eviction_manager.go (synchronize, Admit,
+localStorageEviction) and helpers.go (thresholdsMet, rankMemoryPressure and its
+like, evictionMessage) in pkg/kubelet/eviction. Pure: what is remembered from
+one look to the next is a value, and time is an argument.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from wasm_node.agent.model import desired, manifest, observed, quantity, thresholds
-from wasm_node.agent.plan import taints
+from wasm_node.agent.model import desired, manifest, observed, quantity, storage, thresholds
+from wasm_node.agent.plan import order, pods, taints
 from wasm_node.protocol import messages
 
 HARD_GRACE_S = 1.0
@@ -50,7 +50,7 @@ class Use:
     Attributes:
         memory_bytes: its own.
         tasks: threads of its process.
-        disk: its logs.
+        disk: its logs and last words; it can write nowhere else of its own.
     """
 
     memory_bytes: int = 0
@@ -66,27 +66,34 @@ class Candidate:
     Attributes:
         pod: which.
         uses: by container.
-        volumes: what they and its guests' last words take; None: nobody
-            could say.
+        volumes: what they take, by name; None: nobody could say.
     """
 
     pod: desired.DesiredPod
     uses: Mapping[str, Use]
-    volumes: messages.DiskUse | None = NO_DISK
+    volumes: Mapping[str, messages.DiskUse] | None = dataclasses.field(default_factory=dict)
 
     def used(self, signal: thresholds.Signal) -> int:
         """Return what it has of that."""
         found = list(self.uses.values())
-        disks = [each.disk for each in found] + ([self.volumes] if self.volumes else [])
         match signal:
             case thresholds.Signal.MEMORY:
                 return sum(each.memory_bytes for each in found)
             case thresholds.Signal.PIDS:
                 return sum(each.tasks for each in found)
             case thresholds.Signal.DISK:
-                return sum(each.used_bytes for each in disks)
+                return sum(each.used_bytes for each in self._disks())
             case thresholds.Signal.INODES:
-                return sum(each.inodes for each in disks)
+                return sum(each.inodes for each in self._disks())
+
+    def _disks(self) -> Iterator[messages.DiskUse]:
+        yield from (each.disk for each in self.uses.values())
+        yield from (self.volumes or {}).values()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that it has on the disk was looked at."""
+        return self.volumes is not None and all(each.whole for each in self._disks())
 
     def over(self, signal: thresholds.Signal) -> int:
         """
@@ -183,6 +190,64 @@ def message(threshold: thresholds.Threshold, level: messages.Level, going: Candi
                 f" {asked}, has larger consumption of {resource}. "
             )
     return "".join(said)
+
+
+def on_disk(*parts: Mapping[str, messages.DiskUse]) -> dict[str, Use]:
+    """Return what containers have on the disk, of all parts together."""
+    found: dict[str, list[messages.DiskUse]] = {}
+    for part in parts:
+        for name, each in part.items():
+            found.setdefault(name, []).append(each)
+    return {name: Use(disk=_together(disks)) for name, disks in found.items()}
+
+
+def _together(disks: Sequence[messages.DiskUse]) -> messages.DiskUse:
+    return messages.DiskUse(
+        sum(each.used_bytes for each in disks),
+        sum(each.inodes for each in disks),
+        whole=all(each.whole for each in disks),
+    )
+
+
+def over_limit(each: Candidate) -> str | None:
+    """
+    Say which limit of its own a pod is over, as a kubelet does; None: none.
+
+    A volume's goes before the sum of all containers', that before the one of a
+    container; how full the node is has no part in it.
+    """
+    limits = each.pod.disk_limits
+    for name, limit in limits.volumes.items():
+        used = (each.volumes or {}).get(name, NO_DISK)
+        if used.used_bytes > limit.size_bytes > 0:
+            return f'Usage of EmptyDir volume "{name}" exceeds the limit "{limit}". '
+    if limits.pod is not None and each.used(thresholds.Signal.DISK) > limits.pod.size_bytes:
+        return (
+            "Pod ephemeral local storage usage exceeds the total limit of containers"
+            f" {limits.pod}. "
+        )
+    for name, limit in limits.containers.items():
+        if each.uses.get(name, Use()).disk.used_bytes > limit.size_bytes > 0:
+            return f'Container {name} exceeded its local ephemeral storage limit "{limit}". '
+    return None
+
+
+def is_limited(wanted: desired.DesiredPod, seen: observed.ObservedPod, now: float) -> bool:
+    """
+    Say whether a pod may have to go for a limit of its own.
+
+    Critical ones never have to (evictPod). One of which nothing runs has to
+    unless it is done: its next attempt would only add to it.
+    """
+    known = [each.current for each in seen.containers.values()]
+    gone = seen.evicted is not None or seen.rejected is not None or wanted.finished
+    if wanted.is_critical or wanted.disk_limits == storage.NONE or gone or not any(known):
+        return False
+    if any(isinstance(each, observed.Running) for each in known):
+        return True
+    deadline = pods.deadline_at(wanted, seen)
+    late = deadline is not None and deadline <= now
+    return not (wanted.deleting or late) and order.outcome(wanted, seen) is None
 
 
 def _used_by_container(signal: thresholds.Signal, use: Use) -> int | None:

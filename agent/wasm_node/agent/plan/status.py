@@ -107,7 +107,8 @@ def _why_failed(wanted: desired.DesiredPod, seen: observed.ObservedPod, now: flo
         return _NOTHING
     if seen.evicted:
         why = seen.evicted
-        return _Why(why.reason, why.message, why.disruption or why.message)
+        disruption = "" if why.disruption is None else why.disruption or why.message
+        return _Why(why.reason, why.message, disruption)
     if _is_late(wanted, seen, now):
         return _Why("DeadlineExceeded", _LATE)
     ends = [each.current for each in seen.containers.values()]
