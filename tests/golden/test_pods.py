@@ -50,7 +50,7 @@ def _ended(name: str, told: dict[str, Any]) -> observed.Ended:
         started_at_ns=int((NOW + told["at"]) * 1e9),
         finished_at_ns=int((NOW + told["until"]) * 1e9),
     )
-    return observed.Ended(_id(name, told), record)
+    return observed.Ended(_id(name, told), record, earlier=told.get("earlier", False))
 
 
 def _container(name: str, told: dict[str, Any]) -> observed.ObservedContainer:
@@ -123,7 +123,8 @@ def _status(
     wanted: desired.DesiredPod, seen: observed.ObservedPod, *, is_last: bool
 ) -> dict[str, Any]:
     at = status.Addresses("10.0.0.1", "10.0.0.2")
-    made = status.status(wanted, seen, at, previous=(), now=NOW, is_last=is_last)
+    held = wanted.status.conditions
+    made = status.status(wanted, seen, at, previous=held, now=NOW, is_last=is_last)
     plain = _relative(made.to_builtins())
     conditions = {
         each["type"]: "/".join(filter(None, (each["status"], each.get("reason"))))

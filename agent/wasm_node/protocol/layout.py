@@ -2,8 +2,9 @@
 Where the two programs leave things for each other below the state directory.
 
 `pods/UID/containers/NAME/ATTEMPT/` is one attempt: `spec.json` (the agent's),
-`worker.jsonl` (the worker's own, see `journal`), `stop.json` and `exit.json`
-(the supervisor's), and `message/` with the guest's last words while it runs.
+`worker.jsonl` (the worker's own, see `journal`), `life`, `stop.json` and
+`exit.json` (the supervisor's), and `message/` with the guest's last words while
+it runs.
 Every id is checked before it becomes part of a path: what comes over the socket
 must not be able to leave the directory.
 """
@@ -26,6 +27,8 @@ MESSAGE = "message"
 """In an attempt's directory: what the guest sees around its last words."""
 STOP = "stop.json"
 EXIT = "exit.json"
+LIFE = "life"
+"""By which runtime an attempt was begun: each has a word of its own."""
 SPARED = "spared"
 """How many kills in an attempt's group were of programs beside it."""
 TRASH = "trash"

@@ -28,7 +28,12 @@ STREAMS = 3
 
 @dataclasses.dataclass(frozen=True)
 class Hello:
-    """The first request; answered with the runtime's version and its Room."""
+    """
+    The first request.
+
+    It is answered with the runtime's version, its Room, and its `life`: a word
+    that no other runtime has, not even the next one in its place.
+    """
 
     verb: ClassVar[str] = "hello"
     version: int
@@ -168,9 +173,9 @@ _REQUESTS: Mapping[str, type[Request]] = {each.verb: each for each in get_args(R
 
 Result: TypeAlias = Mapping[str, Any]
 """
-What a reply holds: `facts`, `fact`, `room`, `kind` (of Prepare) or `exit` (of
-Exec); `memory` and `tasks` (of Usage, a Level each), `shares` (of Shares),
-`disk` (of Disk); `freed` (of Prune, bytes).
+What a reply holds: `facts`, `fact`, `room` and `life` (of Hello), `kind` (of
+Prepare) or `exit` (of Exec); `memory` and `tasks` (of Usage, a Level each),
+`shares` (of Shares), `disk` (of Disk); `freed` (of Prune, bytes).
 """
 
 SERVERS = frozenset({"proxy", "service"})
@@ -193,6 +198,8 @@ class Fact:
             end, waits for a Stop of it, so that its preStop hook is called
             before; 0: it does not wait.
         shutdown: it runs and is about to end, since the runtime was told to.
+        earlier: it was begun by a runtime before this one, which went with all
+            that it ran; one whose supervisor was replaced is the same.
     """
 
     id: records.AttemptId
@@ -202,6 +209,7 @@ class Fact:
     denied: tuple[records.Denial, ...] = ()
     stop_by_ns: int = 0
     shutdown: bool = False
+    earlier: bool = False
 
     def to_message(self) -> dict[str, Any]:
         """Return the JSON object of this fact."""
@@ -225,6 +233,7 @@ class Fact:
                 denied=tuple(records.Denial.from_fields(each) for each in raw.get("denied", ())),
                 stop_by_ns=int(raw.get("stop_by_ns", 0)),
                 shutdown=bool(raw.get("shutdown", False)),
+                earlier=bool(raw.get("earlier", False)),
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"cannot read fact: {error!r}") from error

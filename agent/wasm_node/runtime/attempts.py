@@ -51,6 +51,7 @@ class Attempt:
         spared: kills by the kernel, in its group, of programs beside it.
         denied_beside: what programs beside it wanted of the network and may
             not have, the first few.
+        earlier: it was begun by a runtime before this one.
     """
 
     id: records.AttemptId
@@ -64,6 +65,7 @@ class Attempt:
     beside: set[int] = dataclasses.field(default_factory=set)
     spared: int = 0
     denied_beside: tuple[records.Denial, ...] = ()
+    earlier: bool = False
 
     def read_journal(self) -> None:
         """Take in what the worker has written by now."""
@@ -162,7 +164,9 @@ class Attempt:
             stop_by = self.stop.deadline_ns if self.stop.held else 0
             shutdown = self.stop.shutdown
         denied = self.told.denied + self.denied_beside
-        return messages.Fact(self.id, self.told.pid, started, self.exit, denied, stop_by, shutdown)
+        return messages.Fact(
+            self.id, self.told.pid, started, self.exit, denied, stop_by, shutdown, self.earlier
+        )
 
 
 def _end_of(log: Path) -> bytes:
@@ -195,10 +199,16 @@ def _remove(directory: Path) -> None:
 
 
 class Attempts:
-    """The table of all attempts."""
+    """
+    The table of all attempts.
 
-    def __init__(self, state: Path) -> None:
+    `life`: a word for this runtime, which its supervisors share and no other
+    runtime has.
+    """
+
+    def __init__(self, state: Path, life: str) -> None:
         self._state = state
+        self._life = life.encode()
         self._all: dict[records.AttemptId, Attempt] = {}
         self._by_pid: dict[int, Attempt] = {}
         self._by_pod: dict[str, set[records.AttemptId]] = {}
@@ -216,6 +226,7 @@ class Attempts:
             found.exit = _read(found.directory / layout.EXIT, records.ExitRecord.from_json)
             found.stop = _read(found.directory / layout.STOP, journal.StopNote.from_json)
             found.spared = _read(found.directory / layout.SPARED, int) or 0
+            found.earlier = durable.read(found.directory / layout.LIFE) != self._life
             if found.exit is not None:
                 found.phase = Phase.ENDED
             elif found.told.pid:
@@ -232,6 +243,15 @@ class Attempts:
         self._all[each] = attempt
         self._by_pod.setdefault(each.pod_uid, set()).add(each)
         return attempt
+
+    def begins(self, attempt: Attempt) -> None:
+        """
+        Put on record that it is of this runtime; before its worker may begin.
+
+        Raises:
+            OSError: it cannot be, so it must not begin.
+        """
+        (attempt.directory / layout.LIFE).write_bytes(self._life)
 
     def get(self, each: records.AttemptId) -> Attempt | None:
         """Return an attempt, if it is known."""

@@ -132,7 +132,10 @@ class _Init:
         bell[1].shutdown(socket.SHUT_RD)
         turns = os.memfd_create("turns")
         me = os.getpid()
-        supervise = supervisor.Handles(listener, self._read_end, links[0], bell[0], kept, turns)
+        life = os.urandom(16).hex()
+        supervise = supervisor.Handles(
+            listener, self._read_end, links[0], bell[0], kept, turns, life
+        )
         self._supervisor = _Service(
             "supervisor", lambda first: supervisor.run(wanted, supervise, first=first)
         )

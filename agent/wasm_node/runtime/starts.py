@@ -168,6 +168,7 @@ class Starts:
         self._disks.make(attempt.id.pod_uid, spec.mounts, user)
         if spec.message_file:
             lastwords.make(attempt.directory / layout.MESSAGE, spec.message_file, user)
+        self._known.begins(attempt)
         joins = self._limits.make(attempt.id, spec.memory_limit_bytes, spec.cpu_limit_millis)
         order = {
             "uid": user,

@@ -43,7 +43,7 @@ _PID_BYTES = 4
 
 @dataclasses.dataclass(frozen=True)
 class Handles:
-    """What init keeps open for every supervisor."""
+    """What init keeps for every supervisor; `life` is a word of its own."""
 
     listener: socket.socket
     endings: socket.socket
@@ -51,6 +51,7 @@ class Handles:
     bell: socket.socket
     kept: tuple[socket.socket, socket.socket]
     turns: int
+    life: str
 
 
 def run(wanted: settings.RuntimeSettings, handles: Handles, *, first: bool) -> None:
@@ -65,7 +66,7 @@ class _Supervisor:
         self._loop = eventloop.EventLoop()
         self._wanted = wanted
         self._handles = handles
-        self._known = attempts.Attempts(wanted.state)
+        self._known = attempts.Attempts(wanted.state, handles.life)
         self._users = uids.Uids(wanted.state, wanted.first_uid)
         self._limits = host.choose(wanted.state)
         self._bounds = bounds.Bounds.own()  # NB: after the choice, which may move us
@@ -293,7 +294,11 @@ class _Supervisor:
         assert self._link.about is not None  # noqa: S101  # else it waits
         engine = self._link.about
         offered = room.read(self._wanted, self._bounds, engine.engine, engine.worlds)
-        about = {"version": messages.VERSION, "room": dataclasses.asdict(offered)}
+        about = {
+            "version": messages.VERSION,
+            "room": dataclasses.asdict(offered),
+            "life": self._handles.life,
+        }
         return messages.done(seq, about)
 
     def _subscribe(self, client: server.Connection, seq: int, wanted: messages.Subscribe) -> None:

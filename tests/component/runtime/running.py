@@ -44,16 +44,24 @@ class RunningRuntime:
             shutdown=settings.AT_ONCE,
             engine=engine,
         )
-        self.containers = client.RuntimeContainers(
-            self.settings.state, self.settings.run / layout.SOCKET, calls_hooks=True
-        )
+        self.containers = self._client()
         self.process: subprocess.Popen[bytes] | None = None
         self.mount = root / "mount"
         self.mount.mkdir()
         self.mount.chmod(0o777)
 
+    def _client(self) -> client.RuntimeContainers:
+        return client.RuntimeContainers(
+            self.settings.state, self.settings.run / layout.SOCKET, calls_hooks=True
+        )
+
     def start(self) -> None:
-        """Start it and return once its socket can be connected to."""
+        """
+        Start it and return once its socket can be connected to.
+
+        Who asks it from then on knows nothing of the one before.
+        """
+        self.containers = self._client()
         env = {**os.environ, "PYTHONPATH": str(PACKAGES)}
         words = [
             *self._through,

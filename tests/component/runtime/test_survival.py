@@ -1,12 +1,16 @@
 """kill -9 of every part: nothing lost, nothing run twice, nobody left over."""
 
 import asyncio
+import contextlib
 import functools
 import os
 import signal
 
+import pytest
+
 from tests.component.runtime import running
 from tests.component.runtime.running import RunningRuntime
+from wasm_node.agent import errors
 from wasm_node.agent.model import observed
 from wasm_node.protocol import layout, records
 from wasm_node.protocol.records import EndedBy, Mount
@@ -131,6 +135,51 @@ async def test_endings_outlive_everything(own: RunningRuntime) -> None:
     own.start()
 
     assert how == await own.ended(spec.id)
+
+
+async def test_what_an_earlier_runtime_began_is_told_as_that(own: RunningRuntime) -> None:
+    """Whether it had ended by then or not; a supervisor that dies is no end."""
+    over, new = own.spec("exit", "0", pod="over"), own.spec("exit", "0", pod="new")
+    ran = own.spec("sleep", pod="ran")
+    await own.run(over)
+    await own.started(ran)
+    own.kill("supervisor")
+    before = await _earlier(own)
+    await _replace(own)
+    await own.run(new)
+    after = await _earlier(own)
+    own.kill("supervisor")
+
+    assert before == set()
+    assert after == {over.id, ran.id} == await _earlier(own)
+
+
+async def test_nothing_is_begun_for_a_runtime_that_is_no_more(own: RunningRuntime) -> None:
+    """A start is decided by what is known; of its successor nothing is yet."""
+    async with contextlib.aclosing(own.facts()) as facts:
+        await own.run(own.spec("exit", "0", pod="first"))
+        await anext(facts)
+        await own.run(own.spec("exit", "0", pod="second"))
+        await anext(facts)  # so that what was listed has been taken in
+        knows = own.containers
+        await _replace(own)
+        with pytest.raises(errors.Retryable, match="has not said yet what it knows"):
+            await knows.start(own.spec("exit", "0", pod="third"))
+
+
+async def _replace(own: RunningRuntime) -> None:
+    assert own.process is not None
+    family = [own.service("supervisor"), own.service("fork")]
+    own.process.kill()
+    own.process.wait()
+    for pid in family:
+        running.until(functools.partial(running.is_gone, pid), f"{pid} is gone")
+    own.start()
+
+
+async def _earlier(own: RunningRuntime) -> set[records.AttemptId]:
+    facts = await _facts(own)
+    return {x.id for x in facts.values() if isinstance(x, observed.Ended) and x.earlier}
 
 
 async def test_what_a_power_cut_left_empty_stops_nobody(own: RunningRuntime) -> None:

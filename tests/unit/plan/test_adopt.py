@@ -1,5 +1,6 @@
 """Facts into observed containers."""
 
+import dataclasses
 from pathlib import Path
 
 from wasm_node.agent.model import ids, image, observed, probe
@@ -28,6 +29,15 @@ def test_an_end_is_final() -> None:
     after = adopt.apply(observed.ObservedContainer(current=_ended(0)), _running(0))
 
     assert _ended(0) == after.current
+
+
+def test_an_end_becomes_one_of_the_past() -> None:
+    """Once its runtime is no more; how it ended stays, whatever comes late."""
+    past = dataclasses.replace(_ended(0), earlier=True)
+    after = adopt.apply(observed.ObservedContainer(current=_ended(0)), past)
+
+    assert after.current == past
+    assert adopt.apply(after, _ended(0)) == adopt.apply(after, _running(0)) == after
 
 
 def test_the_end_before_becomes_last() -> None:
@@ -72,6 +82,7 @@ def test_a_list_without_a_running_attempt_ends_it_as_unknown() -> None:
             started_at_ns=100 * 10**9,
             finished_at_ns=200 * 10**9,
         ),
+        earlier=True,
     )
 
 

@@ -22,17 +22,25 @@ HERE = observed.ImageHere(
 )
 
 
-def _ended(attempt: int, code: int, ran_s: float, ago_s: float) -> observed.Ended:
+def _ended(
+    attempt: int,
+    code: int,
+    ran_s: float,
+    ago_s: float,
+    by: records.EndedBy = records.EndedBy.ITSELF,
+    *,
+    earlier: bool = False,
+) -> observed.Ended:
     finished = NOW - ago_s
     record = records.ExitRecord(
         code,
-        records.EndedBy.ITSELF,
+        by,
         "Error",
         "",
         int((finished - ran_s) * 1e9),
         int(finished * 1e9),
     )
-    return observed.Ended(records.AttemptId("u1", "main", attempt), record)
+    return observed.Ended(records.AttemptId("u1", "main", attempt), record, earlier=earlier)
 
 
 ATTEMPTS = st.integers(0, 20)
@@ -42,7 +50,15 @@ FACTS = st.one_of(
         lambda attempt: observed.Running(records.AttemptId("u1", "main", attempt), 7, NOW - 5),
         ATTEMPTS,
     ),
-    st.builds(_ended, ATTEMPTS, st.integers(0, 255), st.floats(0, 2000), st.floats(0, 2000)),
+    st.builds(
+        _ended,
+        ATTEMPTS,
+        st.integers(0, 255),
+        st.floats(0, 2000),
+        st.floats(0, 2000),
+        st.sampled_from(records.EndedBy),
+        earlier=st.booleans(),
+    ),
 )
 FAILING = st.one_of(
     st.none(),
@@ -110,7 +126,8 @@ def test_acting_settles(policy: str, container: observed.ObservedContainer) -> N
                     running = observed.Running(records.AttemptId("u1", "main", attempt), 8, now)
                     container = adopt.started(container, running)
                 case actions.StopContainer(attempt=stopped):
-                    container = adopt.apply(container, _ended(stopped.attempt, 143, 1, 0))
+                    by_us = _ended(stopped.attempt, 143, 1, 0, records.EndedBy.STOP)
+                    container = adopt.apply(container, by_us)
                 case actions.NoteReplaced(attempt=noted):
                     container = dataclasses.replace(container, replaced=noted.attempt)
                 case actions.LookAgain(at=at):
@@ -219,7 +236,7 @@ class Life:
                     self.complete.add(name)
                 return name
             case actions.StopContainer(attempt=stopped):
-                self.end(stopped.container, 143)
+                self.end(stopped.container, 143, records.EndedBy.STOP)
             case actions.LookAgain(at):
                 assert at > self.planned_at  # one plan may name several times
                 self.now = max(self.now, at)
@@ -246,26 +263,57 @@ class Life:
         found = self.seen.containers.items()
         return [name for name, each in found if isinstance(each.current, observed.Running)]
 
-    def end(self, name: str, code: int) -> None:
+    def end(self, name: str, code: int, by: records.EndedBy = records.EndedBy.ITSELF) -> None:
         """Have a container end by itself, or as it was told."""
         current = self.seen.container(name).current
         assert current is not None
-        ended = _ended(current.id.attempt, code, 1, NOW - self.now)
+        ended = _ended(current.id.attempt, code, 1, NOW - self.now, by)
         named = dataclasses.replace(ended, id=current.id)
         self._put(name, adopt.apply(self.seen.container(name), named))
         if code == 0 and name != "main":
             self.complete.add(name)
+
+    def lose(self, *, told: bool) -> None:
+        """Have another runtime in place of this; `told`: which was to end."""
+        for name in self.running():
+            if told:
+                self.end(name, 143, records.EndedBy.SHUTDOWN)
+            else:
+                self.end(name, 137, records.EndedBy.UNKNOWN)
+        for name, each in self.seen.containers.items():
+            if each.current is not None:
+                assert isinstance(each.current, observed.Ended)
+                past = dataclasses.replace(each.current, earlier=True)
+                self._put(name, adopt.apply(each, past))
+        if self.wanted.restart_policy is not desired.RestartPolicy.NEVER:
+            self.complete.clear()
 
     def _put(self, name: str, container: observed.ObservedContainer) -> None:
         containers = {**self.seen.containers, name: container}
         self.seen = dataclasses.replace(self.seen, containers=containers)
 
 
+def _bring_up(life: Life, steps: int) -> None:
+    """Do as planned, with inits that end well; in 8 steps all runs."""
+    for _ in range(steps):
+        for action in life.plan():
+            begun = life.act(action)
+            if begun in ("first", "second"):
+                life.end(begun, 0)
+
+
 @given(policy=POLICIES, draw=st.data())
 def test_the_order_of_init_containers_holds(policy: str, draw: st.DataObject) -> None:
-    """Each begins when those before it are complete, and no more after that."""
+    """
+    Each begins when those before it are complete, and no more after that.
+
+    Of those before it that counts which this runtime saw: another begins anew.
+    """
     life = Life(policy)
     names = [str(each["name"]) for each in INITS] + ["main"]
+    _bring_up(life, draw.draw(st.integers(0, 8)))
+    if draw.draw(st.booleans()):
+        life.lose(told=draw.draw(st.booleans()))
     for _ in range(draw.draw(st.integers(1, 15))):
         for action in life.plan():
             complete = set(life.complete)
@@ -276,6 +324,8 @@ def test_the_order_of_init_containers_holds(policy: str, draw: st.DataObject) ->
         if life.running():
             ending = draw.draw(st.sampled_from(life.running()))
             life.end(ending, draw.draw(st.integers(0, 1)))
+        if not draw.draw(st.integers(0, 3)):
+            life.lose(told=draw.draw(st.booleans()))
 
 
 @given(policy=POLICIES, draw=st.data())
@@ -321,6 +371,10 @@ def test_an_evicted_pod_ends_and_starts_nothing(policy: str, draw: st.DataObject
     assert (made.phase, made.reason) == ("Failed", "Evicted")
 
 
+_ENDINGS = [records.EndedBy.ITSELF, records.EndedBy.STOP, records.EndedBy.UNKNOWN]
+"""How one may end that its runtime outlives."""
+
+
 def _live(life: Life, draw: st.DataObject, steps: int) -> None:
     """Lead a pod to some state that it may come to."""
     for _ in range(steps):
@@ -330,10 +384,13 @@ def _live(life: Life, draw: st.DataObject, steps: int) -> None:
         for name in life.running():
             what = draw.draw(st.sampled_from(["on", "ends", "fails", "passes", "sick"]))
             if what in ("ends", "fails"):
-                life.end(name, 0 if what == "ends" else 1)
+                by = draw.draw(st.sampled_from(_ENDINGS))
+                life.end(name, 0 if what == "ends" else 1, by)
             elif what in ("passes", "sick") and name == "main":
                 kind = draw.draw(st.sampled_from(probe.Kind))
                 life.judge(name, kind, passing=what == "passes")
+        if not draw.draw(st.integers(0, 5)):
+            life.lose(told=draw.draw(st.booleans()))
         idle = [each for each in ("first", "second", "main") if each not in life.running()]
         if idle and not draw.draw(st.integers(0, 4)):
             life.fail(draw.draw(st.sampled_from(idle)))

@@ -21,7 +21,7 @@ def _attempt(
 
 def test_the_last_two_attempts_are_kept(tmp_path: Path) -> None:
     """Older ones of that container go, on disk and in lists; others stay."""
-    known = attempts.Attempts(tmp_path)
+    known = attempts.Attempts(tmp_path, "life")
     older = [_attempt(known, "main", number, ended=True) for number in range(2)]
     kept = [
         _attempt(known, "main", 2, ended=True),
@@ -37,7 +37,7 @@ def test_the_last_two_attempts_are_kept(tmp_path: Path) -> None:
 
 def test_what_has_not_ended_is_kept(tmp_path: Path) -> None:
     """However old it is."""
-    known = attempts.Attempts(tmp_path)
+    known = attempts.Attempts(tmp_path, "life")
     running = _attempt(known, "main", 0, ended=False)
     known.prune(_attempt(known, "main", 5, ended=False))
 
@@ -46,7 +46,7 @@ def test_what_has_not_ended_is_kept(tmp_path: Path) -> None:
 
 def test_a_forgotten_pod_leaves_no_directory(tmp_path: Path) -> None:
     """Whatever lies in those of its attempts; its neighbours keep theirs."""
-    known = attempts.Attempts(tmp_path)
+    known = attempts.Attempts(tmp_path, "life")
     _attempt(known, "main", 0, ended=True)
     stray = layout.attempt(tmp_path, records.AttemptId("u", "main", 7))
     stray.mkdir()

@@ -44,6 +44,8 @@ class RuntimeContainers:
         self._prepared: dict[ids.Digest, bool] = {}
         self._answered: dict[records.AttemptId, observed.Running] = {}
         self._room: messages.Room | None = None
+        self._life = ""
+        """The runtime's whose facts are known: nothing is begun for another."""
 
     async def prepare(self, program: image.Program) -> bool:
         """Compile the program, however long it takes; a start does it, too."""
@@ -59,7 +61,11 @@ class RuntimeContainers:
         except ValueError as error:
             raise errors.BadInput(str(error), reason="CreateContainerError") from error
         await asyncio.to_thread(_write, directory, spec)
-        result = await self._ask(messages.Start(spec.id))
+        async with connection.Connection.opened(self._socket) as runtime:
+            if self._life and runtime.life != self._life:
+                text = f"cannot start {spec.id}: this runtime has not said yet what it knows"
+                raise errors.Retryable(text, reason="RuntimeUnavailable")
+            result = await runtime.ask(messages.Start(spec.id))
         fact = messages.Fact.from_message(result["fact"])
         running = _running(fact)
         self._answered[fact.id] = running
@@ -134,6 +140,7 @@ class RuntimeContainers:
                 async with connection.Connection.opened(self._socket) as runtime:
                     self._room = runtime.room
                     yield await self._whole(runtime)
+                    self._life = runtime.life  # by now all that was listed is known
                     wait.reset()
                     while True:
                         news = await runtime.next_news()
@@ -187,7 +194,7 @@ async def _pages(ask: Callable[[str], Awaitable[list[Told]]]) -> list[Told]:
 
 def _observed(fact: messages.Fact) -> observed.Fact:
     if fact.exit is not None:
-        return observed.Ended(fact.id, fact.exit, fact.denied)
+        return observed.Ended(fact.id, fact.exit, fact.denied, fact.earlier)
     return _running(fact)
 
 

@@ -30,6 +30,7 @@ class Connection:
     """
 
     room: messages.Room
+    life: str
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -57,6 +58,7 @@ class Connection:
             async with asyncio.timeout(_HELLO_S):
                 hello = await made.ask(messages.Hello(messages.VERSION))
             made.room = messages.Room.from_message(hello["room"])
+            made.life = str(hello.get("life", ""))
             yield made
         except (OSError, framing.FramingError) as error:  # TimeoutError is one
             raise _away(str(error) or "it does not answer") from error

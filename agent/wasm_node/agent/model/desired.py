@@ -113,7 +113,7 @@ class DesiredContainer:
 
     A sidecar is an init container that runs on beside the others (KEP-753).
     `refusals` are of an ephemeral container, which waits with them alone; those
-    of the others are the pod's.
+    of the others are the pod's. `own_policy`: `restart` is not the pod's.
     """
 
     name: str
@@ -136,6 +136,7 @@ class DesiredContainer:
     message_path: str = ""
     message_from_log: bool = False
     refusals: tuple["Refusal", ...] = ()
+    own_policy: bool = False
 
     def tcp_ports(self) -> tuple[int, ...]:
         """Return the numbers of its TCP ports, in order, each once."""

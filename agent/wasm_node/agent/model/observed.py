@@ -34,11 +34,17 @@ class Running:
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
-    """An attempt that is over, with its true ending."""
+    """
+    An attempt that is over, with its true ending.
+
+    `earlier`: it was begun by a runtime that is no more, as a container in a
+    sandbox that is gone.
+    """
 
     id: records.AttemptId
     exit: records.ExitRecord
     denied: tuple[records.Denial, ...] = ()
+    earlier: bool = False
 
     @property
     def started_at(self) -> float:

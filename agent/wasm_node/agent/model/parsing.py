@@ -207,6 +207,7 @@ def _container(
         env_from=tuple(_env_object(each) for each in read.env_from),
         env=tuple((each.name, _env_value(each, read.name)) for each in read.env),
         restart=desired.RestartPolicy(read.restart_policy or restart),
+        own_policy=bool(read.restart_policy),
         restart_rules=tuple(_restart_rule(each) for each in read.restart_policy_rules),
         memory_limit_bytes=None if memory is None else quantity.ceiling(memory),
         cpu_limit_millis=None if cpu is None else quantity.millis(cpu),

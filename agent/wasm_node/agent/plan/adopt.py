@@ -20,11 +20,17 @@ def apply(seen: observed.ObservedContainer, fact: observed.Fact) -> observed.Obs
         last = current if isinstance(current, observed.Ended) else seen.last
         return dataclasses.replace(seen, current=fact, last=last, verdicts={})
     if fact.id.attempt == current.id.attempt:
-        over = isinstance(current, observed.Ended)  # an end is final
-        return seen if over else dataclasses.replace(seen, current=fact)
+        if isinstance(current, observed.Ended):  # an end is final, but it may be of the past
+            return dataclasses.replace(seen, current=_aged(current, fact))
+        return dataclasses.replace(seen, current=fact)
     if isinstance(fact, observed.Ended) and fact.id.attempt == current.id.attempt - 1:
         return dataclasses.replace(seen, last=fact)
     return seen
+
+
+def _aged(ended: observed.Ended, fact: observed.Fact) -> observed.Ended:
+    is_of_the_past = isinstance(fact, observed.Ended) and fact.earlier
+    return dataclasses.replace(ended, earlier=True) if is_of_the_past else ended
 
 
 def started(seen: observed.ObservedContainer, fact: observed.Running) -> observed.ObservedContainer:
@@ -65,4 +71,4 @@ def _unseen(running: observed.Running, now: float) -> observed.Ended:
         started_at_ns=int(running.started_at * 1e9),
         finished_at_ns=int(now * 1e9),
     )
-    return observed.Ended(running.id, record)
+    return observed.Ended(running.id, record, earlier=True)  # else its runtime had it

@@ -6,6 +6,10 @@ complete: it has ended well, or it is a sidecar and has started. The others
 follow, all at once. At the end they go first, and then the sidecars, the last
 one first. The kubelet's rules: computeInitContainerActions of
 kuberuntime_container.go, terminationOrdering, and KEP-753 for sidecars.
+
+A pod whose runtime is no more begins anew, as on a kubelet one whose sandbox is
+gone (computePodActions): all its init containers run once more, however they
+have ended. One that never restarts anything goes on where it was.
 """
 
 from collections.abc import Iterator
@@ -32,15 +36,46 @@ def has_begun(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
     return any(seen.container(each.name).current is not None for each in pod.containers)
 
 
+def counts(pod: desired.DesiredPod, current: observed.Fact | None) -> bool:
+    """Say whether an attempt is of the pod as it is: of what is its sandbox."""
+    if pod.restart_policy is desired.RestartPolicy.NEVER:
+        return current is not None
+    return isinstance(current, observed.Running) or (current is not None and not current.earlier)
+
+
+def is_repeated(
+    pod: desired.DesiredPod, wanted: desired.DesiredContainer, seen: observed.ObservedPod
+) -> bool:
+    """Say whether an init container has to do once more what it has done."""
+    if wanted not in pod.init_containers or wanted.sidecar or not is_complete(pod, wanted, seen):
+        return False
+    return not counts(pod, seen.container(wanted.name).current)
+
+
+def is_beginning(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
+    """Say whether an init container runs that all others wait for."""
+    return not _is_initialized(pod, seen) and any(
+        isinstance(seen.container(each.name).current, observed.Running)
+        and not is_complete(pod, each, seen)
+        for each in pod.init_containers
+    )
+
+
+def _is_initialized(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
+    """As HasAnyActiveRegularContainerStarted: of now, not of ever."""
+    return any(counts(pod, seen.container(each.name).current) for each in pod.containers)
+
+
 def to_keep_up(
     pod: desired.DesiredPod, seen: observed.ObservedPod
 ) -> Iterator[desired.DesiredContainer]:
     """Yield the containers that should run now, or should be begun."""
     yield from pod.ephemeral_containers  # whatever the others have come to
-    if not has_begun(pod, seen):
+    if not _is_initialized(pod, seen):
         reached = _reached(pod, seen)
         for index, each in enumerate(pod.init_containers):
-            waits = index >= reached and not is_complete(pod, each, seen)
+            done = is_complete(pod, each, seen) and not is_repeated(pod, each, seen)
+            waits = index >= reached and not done
             if each.sidecar or waits:
                 yield each
             if waits:
@@ -51,11 +86,11 @@ def to_keep_up(
 
 
 def _reached(pod: desired.DesiredPod, seen: observed.ObservedPod) -> int:
-    """Return the index of the last init container that has begun."""
+    """Return the index of the last init container that has begun, as of now."""
     begun = (
         index
         for index, each in enumerate(pod.init_containers)
-        if seen.container(each.name).current is not None
+        if counts(pod, seen.container(each.name).current)
     )
     return max(begun, default=0)
 

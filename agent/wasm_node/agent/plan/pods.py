@@ -105,9 +105,11 @@ def _keep_up(
             yield from _replace(pod, wanted, container, container.current)
         else:
             yield from _keep_healthy(pod, wanted, container, container.current)
-    elif pod.refusals:
+        return
+    if pod.refusals:
         return  # what runs goes on by its own rules: annotations may change at any time
-    elif start := restarts.next_start(wanted, container, most_backoff_s):
+    again = order.is_repeated(pod, wanted, seen)
+    if start := restarts.next_start(wanted, container, most_backoff_s, again=again):
         yield from _bring_up(pod, wanted, container, start, now)
 
 

@@ -53,11 +53,14 @@ def next_start(
     wanted: desired.DesiredContainer,
     seen: observed.ObservedContainer,
     most_s: float = MAX_BACKOFF_S,
+    *,
+    again: bool = False,
 ) -> Start | None:
     """
     Return the next attempt; None while one runs or none is due.
 
-    `most_s`: the longest that a restart waits.
+    `most_s`: the longest that a restart waits. `again`: it is to do once more
+    what it has done well; that is no failure that something waits after.
     """
     match seen.current:
         case None:
@@ -65,7 +68,7 @@ def next_start(
         case observed.Running():
             return None
         case observed.Ended() as ended:
-            return _restart(wanted, seen, ended, most_s)
+            return _restart(wanted, seen, ended, most_s, again=again)
         case never:
             assert_never(never)
 
@@ -75,11 +78,13 @@ def _restart(
     seen: observed.ObservedContainer,
     ended: observed.Ended,
     most_s: float,
+    *,
+    again: bool,
 ) -> Start | None:
-    if not is_followed(wanted, seen, ended):
+    if not again and not is_followed(wanted, seen, ended):
         return None
     ran_s = ended.finished_at - ended.started_at
-    anew = ran_s > RESET_AFTER_S or images.is_changed(wanted, seen)  # GetBackoffKey
+    anew = again or ran_s > RESET_AFTER_S or images.is_changed(wanted, seen)  # GetBackoffKey
     backoff_s = 0.0 if anew else seen.backoff_s
     longer_s = min(max(FIRST_BACKOFF_S, 2 * backoff_s), most_s)
     attempt, at = ended.id.attempt + 1, ended.finished_at + backoff_s

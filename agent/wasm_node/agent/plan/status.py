@@ -68,7 +68,8 @@ def status(
     if seen.rejected and not wanted.finished:
         return _rejected(wanted, seen, seen.rejected)
     containers = tuple(_container(wanted, each, seen, now) for each in wanted.containers)
-    inits = tuple(_container(wanted, each, seen, now) for each in wanted.init_containers)
+    told = _as_told(wanted, seen)
+    inits = tuple(_container(wanted, each, told, now) for each in wanted.init_containers)
     extra = tuple(_ephemeral(wanted, each, seen, now) for each in wanted.ephemeral_containers)
     due = _due_phase(wanted, seen, now)
     phase = _phase(wanted, seen, due)
@@ -162,11 +163,30 @@ def _phase(wanted: desired.DesiredPod, seen: observed.ObservedPod, due: str) -> 
 
 def _living_phase(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> str:
     begun = all(_has_begun(seen.container(each.name)) for each in wanted.containers)
-    return "Running" if begun else "Pending"
+    waits = order.is_beginning(wanted, seen)
+    return "Running" if begun and not waits else "Pending"
 
 
 def _runs(seen: observed.ObservedPod) -> bool:
     return any(isinstance(each.current, observed.Running) for each in seen.containers.values())
+
+
+def _as_told(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> observed.ObservedPod:
+    """
+    Return the pod with no init container back from an ending that is for good.
+
+    One that has ended well runs again when the pod begins anew, and where its
+    policy is not Always the API server takes no status that says so
+    (ValidateInitContainerStateTransition). A kubelet then writes none at all.
+    """
+    told = dict(seen.containers)
+    for each in wanted.init_containers:
+        known = seen.container(each.name)
+        usual = wanted.restart_policy is desired.RestartPolicy.ALWAYS and not each.own_policy
+        last = known.last if isinstance(known.current, observed.Running) else None
+        if last is not None and not usual and not restarts.is_expected(each, last):
+            told[each.name] = dataclasses.replace(known, current=last, last=None)
+    return dataclasses.replace(seen, containers=told)
 
 
 def _has_begun(seen: observed.ObservedContainer) -> bool:
@@ -311,43 +331,52 @@ def _conditions(
     sidecars = {each.name for each in wanted.sidecars}
     lasting = (*(each for each in inits if each.name in sidecars), *containers)
     containers_ready = _containers_ready(lasting, due)
+    held = {each.type: each for each in previous}
     rows: dict[str, _Row] = {
-        "PodReadyToStartContainers": _ready_to_start(seen, phase),
-        "Initialized": _initialized(wanted, seen, due),
+        "PodReadyToStartContainers": _ready_to_start(wanted, seen, phase),
+        "Initialized": _initialized(wanted, seen, due, held.get("Initialized")),
         "Ready": _ready(wanted, containers_ready),
         "ContainersReady": containers_ready,
         "PodScheduled": ("True", None, None),
     }
     if why.disruption:
         rows["DisruptionTarget"] = ("True", "TerminationByKubelet", why.disruption)
-    held = {each.type: each for each in previous}
     return tuple(
         _condition(kind, *row, held.get(kind), wanted.generation, now) for kind, row in rows.items()
     )
 
 
-def _ready_to_start(seen: observed.ObservedPod, phase: str) -> _Row:
+def _ready_to_start(wanted: desired.DesiredPod, seen: observed.ObservedPod, phase: str) -> _Row:
     """
     As GeneratePodReadyToStartContainersCondition.
 
     A kubelet makes a sandbox before it pulls an image. What is ready here by
-    then is the pod's place; it is so once one of its containers was tried.
+    then is the pod's place; it is so once one of its containers was tried, and
+    is so no more without the runtime that they were of.
     """
-    tried = any(each.current or each.failing for each in seen.containers.values())
+    known = seen.containers.values()
+    tried = any(each.failing or order.counts(wanted, each.current) for each in known)
     if tried and phase not in ("Succeeded", "Failed"):
         return "True", None, None
-    said = "pod sandbox is not ready" if tried else "no pod sandbox exists"
+    ever = tried or any(each.current for each in known)
+    said = "pod sandbox is not ready" if ever else "no pod sandbox exists"
     return "False", "PodSandboxNotReady", said
 
 
-def _initialized(wanted: desired.DesiredPod, seen: observed.ObservedPod, phase: str) -> _Row:
-    """As GeneratePodInitializedCondition."""
+def _initialized(
+    wanted: desired.DesiredPod,
+    seen: observed.ObservedPod,
+    phase: str,
+    held: manifest.Condition | None,
+) -> _Row:
+    """As GeneratePodInitializedCondition: it is so for good, once it was."""
     if phase == "Succeeded":
         return "True", "PodCompleted", None
     incomplete = " ".join(
         each.name for each in wanted.init_containers if not order.is_complete(wanted, each, seen)
     )
-    if not incomplete or order.has_begun(wanted, seen):
+    was = held is not None and held.status == "True"
+    if not incomplete or was or order.has_begun(wanted, seen):
         return "True", None, None
     said = f"containers with incomplete status: [{incomplete}]"
     return "False", "ContainersNotInitialized", said
