@@ -260,6 +260,44 @@ def test_the_runtime_told_to_end_ends_its_pods(
     assert pods.status(seen.pod)["lastState"]["terminated"]["exitCode"] == 143
 
 
+@pytest.mark.parametrize("restart", ["Always", "OnFailure"])
+def test_a_pod_whose_runtime_was_killed_begins_anew(
+    breakable: Bed, breakable_namespace: Namespace, images: Images, restart: str
+) -> None:
+    """By the lines that are written, init containers and sidecar are first."""
+    image = images("count")
+    pod = pods.pod("anew", image, 50, restart=restart)
+    sidecar = {"name": "side", "image": image, "args": ["50"], "restartPolicy": "Always"}
+    first, second = ({"name": x, "image": image, "args": ["50", "4"]} for x in ("one", "two"))
+    pod["spec"]["initContainers"] = [first, sidecar, second]
+    breakable_namespace.apply(pod)
+    breakable_namespace.wait_running("anew")
+
+    breakable.node.runtime.kill()
+    breakable.node.start_runtime()
+
+    def is_again(seen: watching.Seen) -> bool:
+        return pods.status(seen.pod).get("restartCount") == 1 and pods.is_running(seen)
+
+    after = breakable_namespace.wait("anew", "a restart", is_again).pod
+    one, side, two, main = (
+        _times(breakable_namespace, "anew", each) for each in ("one", "side", "two", "main")
+    )
+    in_order = [*one, *two, main[0]]
+    inits = after["status"]["initContainerStatuses"]
+    assert (len(one), len(two)) == (4, 4)
+    assert in_order == sorted(in_order)
+    assert one[-1] < side[0] < main[0]
+    assert [each["restartCount"] for each in inits] == [1, 1, 1]
+    assert after["status"]["phase"] == "Running"
+
+
+def _times(namespace: Namespace, pod: str, container: str) -> list[str]:
+    """Return when each line of a container's newest attempt was written."""
+    log = namespace.log(pod, container=container, timestamps="true")
+    return [line.partition(" ")[0] for line in log.splitlines()]
+
+
 @pytest.mark.usefixtures("workers")
 def test_a_runtime_that_is_away_is_told_of_the_node(
     breakable: Bed, counting: Namespace, images: Images

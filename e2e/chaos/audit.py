@@ -4,18 +4,22 @@ Whether a chaos run was survived: a function of what its witnesses recorded.
 Each finding is a promise that was broken, with what shows it. Nothing here
 knows how the node works; only that an attempt of a container is one run of its
 guest, that the API numbers attempts from 0 (containerID, restartCount), and
-the rules of restart policies. Of clocks only the order of one witness' own
-words is used, as news of the same thing may be seconds apart.
+the rules of restart policies and init containers. Of clocks only the order of
+one witness' own words is used, as news of the same thing may be seconds apart;
+but nothing that a killed runtime ran is heard of when the next one is started.
 """
 
 import collections
 import dataclasses
+import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from e2e.chaos.recording import Ending, Process, Recording, Run, Version
 
 LOST, TWICE, RESTARTS, EXIT, ORPHAN = "lost", "run twice", "restarts", "exit code", "orphan"
+ORDER = "order"
 
 _KILLED, _STOPPED = 137, 143
 _SERVICES = ("wasm-node fork", "wasm-node super")  # as the kernel cuts them
@@ -47,6 +51,7 @@ def audit(found: Recording) -> list[Finding]:
     return [
         *_side_by_side(found),
         *_accounts(found, story),
+        *_order(found, story),
         *_counts(found),
         *_alive(found, story),
         *_workloads(found, story),
@@ -79,7 +84,14 @@ def _accounts(found: Recording, story: _Story) -> Iterator[Finding]:
         if uid not in story:
             yield Finding(ORPHAN, f"{uid}/{name}", "it ran, and no such pod was ever there")
             continue
-        case = _Case(name, story[uid], runs[key], killed, forced=uid in found.forced)
+        case = _Case(
+            name,
+            story[uid],
+            runs[key],
+            killed,
+            forced=uid in found.forced,
+            begins_anew=bool(found.deaths),
+        )
         yield from case.findings()
         silent[f"wasm:{name}"[:_NAME_BYTES]] += case.silent
     for process, attempts in silent.items():
@@ -104,6 +116,7 @@ class _Case:
         killed: set[Process],
         *,
         forced: bool,
+        begins_anew: bool,
     ) -> None:
         self._name = name
         self._last = story[-1]
@@ -111,6 +124,7 @@ class _Case:
         self._runs = runs
         self._killed = killed
         self._forced = forced
+        self._begins_anew = begins_anew and name in self._last.inits
         self._may_be_stopped = any(each.deleting for each in story) or name in self._last.sidecars
         self._endings: dict[int, set[Ending]] = collections.defaultdict(set)
         attempts = [-1]
@@ -174,7 +188,8 @@ class _Case:
         for attempt, endings in self._endings.items():
             code = next(iter(endings)).code
             again = attempt + 1 < self._attempts
-            if again and (policy == "Never" or (policy == "OnFailure" and code == 0)):
+            over = policy == "OnFailure" and code == 0 and not self._begins_anew
+            if again and (policy == "Never" or over):
                 text = (
                     f"attempt {attempt} ended with {code}, was followed by another under {policy}"
                 )
@@ -221,6 +236,27 @@ class _Case:
         if newest and self._may_be_stopped:
             codes |= {_STOPPED, 0} if run.serves else {_STOPPED}
         return codes
+
+
+def _order(found: Recording, story: _Story) -> Iterator[Finding]:
+    """
+    Init containers have done their work before the others begin.
+
+    Again under each runtime, but in pods that restart nothing. Of sidecars the
+    ledger cannot tell: they need only begin before, and speak when they may.
+    """
+    for uid, versions in story.items():
+        pod = versions[-1]
+        deaths = () if pod.restart == "Never" else found.deaths
+        mine = [each for each in found.runs if each.uid == uid]
+        for since, until in itertools.pairwise((0.0, *deaths, math.inf)):
+            runs = [each for each in mine if since < each.began < until]
+            begun = [x for x in runs if x.container not in pod.inits and x.process]
+            first = min((each.began for each in begun), default=0.0)
+            done = {x.container for x in runs if x.told == 0 and x.began < first}
+            if begun and (left := pod.inits - pod.sidecars - done):
+                text = f"it has begun after {since:.2f} and before {', '.join(sorted(left))}"
+                yield Finding(ORDER, pod.name, text)
 
 
 def _counts(found: Recording) -> Iterator[Finding]:

@@ -34,6 +34,7 @@ class ChaosRun:
         self._began = time.monotonic()
         self._told: list[recording.Event] = []
         self._kills: list[recording.Kill] = []
+        self._deaths: list[float] = []
         self._forced: set[str] = set()
         self._wanted: dict[str, recording.Wanted] = {}
         self._due: list[tuple[float, Callable[[], None]]] = []
@@ -103,6 +104,7 @@ class ChaosRun:
             frozenset(self._forced),
             self._wanted if empty else self._counted(),
             seen,
+            tuple(self._deaths),
         )
 
     def timeline(self, findings: Iterable[audit.Finding]) -> str:
@@ -208,6 +210,7 @@ class ChaosRun:
         self._kills += [recording.Kill(time.monotonic(), x) for x in machine.workers(node)]
         node.runtime.kill()
         self._until(time.monotonic() + fault.for_s)
+        self._deaths.append(time.monotonic())
         node.start_runtime()
 
     def _kill_workers(self, chance: random.Random) -> None:

@@ -191,6 +191,7 @@ class Recording:
             last status.
         wanted: by workload.
         machine: as it is now.
+        deaths: when a killed runtime was about to be followed by another.
     """
 
     runs: tuple[Run, ...]
@@ -199,6 +200,7 @@ class Recording:
     forced: frozenset[str]
     wanted: Mapping[str, Wanted]
     machine: Machine
+    deaths: tuple[float, ...] = ()
 
 
 def version(at: float, kind: str, pod: Pod) -> Version:

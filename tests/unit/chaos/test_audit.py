@@ -73,6 +73,17 @@ _CRASHED = (_over(1, 7), _over(2, 7), _run(3))
 _KILL = Kill(0.0, _process(1))
 
 
+_INIT = {"container": "init"}
+_INIT_AGAIN = (_over(1, 0, **_INIT), _over(2), _over(4, 0, **_INIT), _run(5))
+_MAIN_FIRST = (_over(1, 0, **_INIT), _over(2), _run(4), _over(5, 0, **_INIT))
+
+
+def _under_two_runtimes(runs: tuple[Run, ...], *deaths: float) -> Recording:
+    containers = {"init": _container(1, 0, last=0), "main": _container(1, last=137)}
+    version = _version(None, inits=frozenset({"init"}), containers=containers)
+    return _recording(runs, version, kills=(Kill(3.0, _process(2)),), deaths=deaths)
+
+
 @pytest.mark.parametrize(
     "found",
     [
@@ -157,6 +168,7 @@ _KILL = Kill(0.0, _process(1))
             ),
             id="a sidecar was stopped",
         ),
+        pytest.param(_under_two_runtimes(_INIT_AGAIN, 3.0), id="its runtime was killed"),
     ],
 )
 def test_a_good_run_has_no_findings(found: Recording) -> None:
@@ -254,6 +266,18 @@ def _left(**fields: Any) -> Recording:
             audit.RESTARTS,
             "under OnFailure",
             id="done, and restarted",
+        ),
+        pytest.param(
+            _under_two_runtimes(_INIT_AGAIN),
+            audit.RESTARTS,
+            "under OnFailure",
+            id="an init container, restarted for nothing",
+        ),
+        pytest.param(
+            _under_two_runtimes(_MAIN_FIRST, 3.0),
+            audit.ORDER,
+            "before init",
+            id="begun anew, and not from the start",
         ),
         pytest.param(
             _recording((_over(1, 1), _run(2)), _version(_container(1, last=1), restart="Never")),
