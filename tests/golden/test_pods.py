@@ -24,7 +24,7 @@ def _pod(told: dict[str, Any]) -> desired.DesiredPod:
     meta: dict[str, Any] = {"name": "p", "uid": "u1", "generation": 3}
     if "deleting" in told:
         meta |= {
-            "deletionTimestamp": times.rfc3339(NOW + told["deleting"] - told.get("asked", 0)),
+            "deletionTimestamp": times.rfc3339(NOW + told["deleting"]),
             "deletionGracePeriodSeconds": told["deleting"],
         }
     spec = {"containers": containers, "restartPolicy": told.get("restartPolicy", "Always")}
@@ -98,6 +98,8 @@ def _shown(action: actions.Action) -> dict[str, Any]:
             fields[name] = value.reason
         elif name == "at":
             fields[name] = f"<now+{value - NOW:.0f}s>"
+    if fields.get("waits") is False:  # told where it does
+        del fields["waits"]
     return {type(action).__name__: fields}
 
 

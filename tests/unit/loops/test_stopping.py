@@ -45,12 +45,17 @@ class Bed:
         return probe.Endpoint("10.0.0.2", port)
 
     async def stop(
-        self, pre_stop: dict[str, Any] | None, grace_s: float = 30.0, *, at_once: bool = False
+        self,
+        pre_stop: dict[str, Any] | None,
+        grace_s: float = 30.0,
+        *,
+        at_once: bool = False,
+        waits: bool = False,
     ) -> None:
         """Ask for the stop, as a plan does."""
         pod = _pod(pre_stop)
         pod = pod.ending(0.0) if at_once else pod
-        wanted = actions.StopContainer(_ATTEMPT, grace_s, "Stopping container main")
+        wanted = actions.StopContainer(_ATTEMPT, grace_s, "Stopping container main", waits)
         await self.stopper.stop(self._group, pod, wanted, self.again.append)
         await settle()
 
@@ -218,9 +223,80 @@ async def test_less_grace_begins_anew(bed: Bed) -> None:
     assert bed.stops == [2.0]
 
 
-async def test_an_end_ends_the_hook(bed: Bed) -> None:
-    """Nothing waits for what is over."""
+async def test_a_hook_awaits_no_turn(bed: Bed) -> None:
+    """
+    Told at once, a sidecar calls it while others end, with all of the grace.
+
+    What it and they have taken is off the container's (killContainer).
+    """
+    await bed.stop(_SLEEP, waits=True)
+    told = bed.events.reasons()
+    await bed.clock.go_on(5.0)
+    await bed.stop(_SLEEP, waits=True)
+    await bed.clock.go_on(7.0)
+    before = list(bed.stops)
     await bed.stop(_SLEEP)
+
+    assert (told, before, bed.stops) == (["Killing"], [], [18.0])
+    assert bed.events.reasons() == ["Killing"]
+
+
+async def test_a_turn_that_comes_first_awaits_the_hook(bed: Bed) -> None:
+    """Both have to be there."""
+    await bed.stop(_SLEEP, waits=True)
+    await bed.clock.go_on(2.0)
+    await bed.stop(_SLEEP)
+    before = list(bed.stops)
+    await bed.clock.go_on(3.0)
+    await bed.stop(_SLEEP)
+
+    assert (before, bed.stops) == ([], [25.0])
+
+
+@pytest.mark.parametrize("hook", [None, _SLEEP])
+async def test_no_turn_is_awaited_beyond_the_grace(bed: Bed, hook: dict[str, Any] | None) -> None:
+    """Then it is looked at again, and has two seconds, whoever still runs."""
+    await bed.stop(hook, waits=True)
+    await bed.clock.go_on(29.0)
+    bed.again.clear()
+    await bed.stop(hook, waits=True)
+    await bed.clock.go_on(1.0)
+    again = list(bed.again)
+    await bed.stop(hook, waits=True)
+
+    assert again == [_UID]
+    assert bed.stops == [2.0]
+
+
+async def test_less_grace_is_less_to_wait(bed: Bed) -> None:
+    """A hook that is done is not called again; the turn is awaited anew."""
+    await bed.stop(_CALL, grace_s=60.0, waits=True)
+    await bed.clock.go_on(10.0)
+    await bed.stop(_CALL, grace_s=5.0, waits=True)
+    await bed.clock.go_on(4.0)
+    await bed.stop(_CALL, grace_s=5.0, waits=True)
+    before = list(bed.stops)
+    await bed.clock.go_on(1.0)
+    await bed.stop(_CALL, grace_s=5.0, waits=True)
+
+    assert (before, bed.stops) == ([], [2.0])
+    assert len(bed.prober.called) == 1
+    assert bed.clock.sleepers == 0
+
+
+async def test_nobody_awaits_a_turn_where_a_pod_ends_at_once(bed: Bed) -> None:
+    """Even if it was waited for before."""
+    await bed.stop(_SLEEP, waits=True)
+    await bed.stop(_SLEEP, grace_s=0.0, at_once=True)
+
+    assert bed.stops == [0.0]
+    assert bed.clock.sleepers == 0
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_an_end_ends_the_hook(bed: Bed, waits: bool) -> None:
+    """Nothing waits for what is over."""
+    await bed.stop(_SLEEP, waits=waits)
     bed.ends()
     await settle()
 

@@ -50,7 +50,6 @@ def test_no_grace_is_none_for_sidecars() -> None:
     pod = _pod(initContainers=[SIDECAR]).ending(0.0)
     running = {name: _running(name) for name in ("side", "a", "b")}
 
-    assert order.grace_s(pod, "side", now=NOW) == 0.0
     assert pods.plan(pod, _seen(**running), now=NOW) == [
         actions.StopContainer(each.current.id, 0.0, f"Stopping container {name}")
         for name, each in running.items()
@@ -118,31 +117,28 @@ def test_nothing_waits_for_a_clock_that_has_just_begun() -> None:
 
 
 def test_an_evicted_pod_has_no_more_time_than_that() -> None:
-    """Counted from the decision, for sidecars too; what has less keeps it."""
+    """What has less keeps it."""
     why = observed.Evicted("low on memory", grace_s=10.0, at=NOW - 4)
     seen = dataclasses.replace(_seen(), evicted=why)
-    pod = _pod(initContainers=[SIDECAR])
-    going = pods.evicting(pod, seen)
-    short = pod.ending(10.0)
+    graces_s = [pods.evicting(each, seen).grace_s for each in (_pod(), _pod().ending(9.0))]
 
-    assert (going.grace_s, going.kill_at) == (10.0, NOW + 6)
-    assert pods.evicting(short, seen) is short
+    assert graces_s == [10.0, 9.0]
 
 
 def test_a_sidecar_ends_after_all_that_need_it() -> None:
-    """All others, and the sidecars that began later; KEP-753."""
+    """After containers and later sidecars; not after init containers."""
     inits = [
         {**SIDECAR, "name": "one"},
         {"name": "work", "image": "x"},
         {**SIDECAR, "name": "two"},
     ]
     pod = _pod(initContainers=inits, restartPolicy="Never")
-    waits = {each.name: order.ends_after(pod, each) for each in pod.all_containers}
+    waits = {each.name: order.ends_after(pod, each.name) for each in pod.all_containers}
 
     assert waits == {
-        "one": ("work", "a", "b", "two"),
+        "one": ("a", "b", "two"),
         "work": (),
-        "two": ("work", "a", "b"),
+        "two": ("a", "b"),
         "a": (),
         "b": (),
     }

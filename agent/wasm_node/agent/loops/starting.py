@@ -93,7 +93,7 @@ class Starter:
             message_from_log=wanted.message_from_log,
             priority=pod.priority,
             pre_stop_s=pod.terminating().grace_s if wanted.lifecycle.pre_stop else 0.0,
-            ends_after=order.ends_after(pod, wanted),
+            ends_after=order.ends_after(pod, wanted.name),
         )
         return await self._containers.start(spec)
 

@@ -5,7 +5,9 @@ Part of `loops.reconcile`, which asks again whenever it plans; so a hook that is
 done only has it plan once more. The rules are the kubelet's killContainer: the
 hook has the grace period, what it leaves is the container's, and that is two
 seconds at least, with a hook or without. What is asked again with less time
-begins anew with that.
+begins anew with that. A sidecar that others have to end before calls its hook
+meanwhile. It is stopped when its turn comes, with what it and they have left,
+or when its time is over, whoever still runs.
 
 So only a grace period of 0 is no time for a hook. A pod that ends has a second
 in any case, deleted by force too (`desired.LEAST_GRACE_S`). What is left is a
@@ -42,6 +44,19 @@ class _Stop:
 
     until: float
     hook: asyncio.Task[None] | None = None
+    wait: asyncio.Task[None] | None = None
+    """Until its time to await its turn is over; None: it never had to."""
+
+    def holds(self, *, waits: bool) -> bool:
+        """Say whether it is too early to tell the attempt."""
+        late = self.wait if waits else None
+        return any(each is not None and not each.done() for each in (self.hook, late))
+
+    def cancel(self) -> None:
+        """Wait no more, for the hook or for its turn."""
+        for each in (self.hook, self.wait):
+            if each is not None:
+                each.cancel()
 
 
 class Stopper:
@@ -90,15 +105,25 @@ class Stopper:
             self._tell(pod, attempt, wanted.why)
             stop.hook = self._hook_of(group, pod, wanted, again)
         elif until < stop.until - _SAME_S:
-            stop.until = until
-            if stop.hook is not None and not stop.hook.done():
-                stop.hook.cancel()
+            is_calling = stop.hook is not None and not stop.hook.done()
+            stop.cancel()
+            stop.until, stop.wait = until, None
+            if is_calling:
                 stop.hook = self._hook_of(group, pod, wanted, again)
-        if stop.hook is None:
-            await self._containers.stop(attempt, grace_s=max(wanted.grace_s, least_s))
-        elif stop.hook.done():
-            left_s = max(stop.until - now, least_s)
-            await self._containers.stop(attempt, grace_s=left_s)
+        if wanted.waits and stop.wait is None:
+            stop.wait = group.create_task(self._wait(pod, stop.until - now, again))
+        if not stop.holds(waits=wanted.waits):
+            stop.cancel()  # its turn may have come before its time was over
+            took_time = stop.hook is not None or stop.wait is not None
+            left_s = stop.until - now if took_time else wanted.grace_s
+            await self._containers.stop(attempt, grace_s=max(left_s, least_s))
+
+    async def _wait(
+        self, pod: desired.DesiredPod, most_s: float, again: Callable[[ids.PodUid], None]
+    ) -> None:
+        """Await the turn of one, and no longer than that (waitForTurn)."""
+        await self._clock.sleep(most_s)
+        again(pod.ref.uid)
 
     def _hook_of(
         self,
@@ -158,8 +183,7 @@ class Stopper:
             return
         for attempt, stop in list(self._stops[uid].items()):
             if attempt not in running:
-                if stop.hook is not None:
-                    stop.hook.cancel()
+                stop.cancel()
                 del self._stops[uid][attempt]
         if not self._stops[uid]:
             del self._stops[uid]

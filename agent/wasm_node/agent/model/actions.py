@@ -65,13 +65,16 @@ class StopContainer:
 
     Attributes:
         attempt: which.
-        grace_s: seconds until it is killed.
+        grace_s: seconds until it is killed, from when this is asked first.
         why: for people.
+        waits: others have to end before it, within that time; until then only
+            its preStop hook is called.
     """
 
     attempt: records.AttemptId
     grace_s: float
     why: str
+    waits: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -178,7 +178,6 @@ class DesiredPod:
         grace_s: seconds between the request to end and the kill. As asked for
             with a deletion it is `LEAST_GRACE_S` or more; as written in the
             manifest it may be 0.
-        kill_at: unix seconds of that kill; None: unknown, or not deleting.
         deadline_s: seconds that it may be active; None: for ever.
         priority: the more, the later it has to go.
         tolerations: which taints of a node it puts up with.
@@ -220,7 +219,6 @@ class DesiredPod:
     gone: bool = False
     init_containers: tuple[DesiredContainer, ...] = ()
     ephemeral_containers: tuple[DesiredContainer, ...] = ()
-    kill_at: float | None = None
     deadline_s: float | None = None
     priority: int = 0
     tolerations: tuple[manifest.Toleration, ...] = ()

@@ -24,7 +24,6 @@ from wasm_node.agent.model import (
     requests,
     serving,
     storage,
-    times,
 )
 
 Read = TypeVar("Read")
@@ -99,7 +98,6 @@ def _pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
         readiness_gates=tuple(each.condition_type for each in spec.readiness_gates),
         asks=requests.of(spec),
         disk_limits=storage.of(spec),
-        kill_at=times.unix(meta.deletion_timestamp) if meta.deletion_timestamp else None,
         deadline_s=spec.active_deadline_seconds,
         priority=spec.priority,
         tolerations=spec.tolerations,

@@ -4,7 +4,8 @@ In which order the containers of a pod begin and end.
 Init containers begin one after the other, each when the one before it is
 complete: it has ended well, or it is a sidecar and has started. The others
 follow, all at once. At the end they go first, and then the sidecars, the last
-one first. The kubelet's rules: computeInitContainerActions of
+one first; only their preStop hooks await no turn. The kubelet's
+rules: computeInitContainerActions and killContainer of
 kuberuntime_container.go, terminationOrdering, and KEP-753 for sidecars.
 
 A pod whose runtime is no more begins anew, as on a kubelet one whose sandbox is
@@ -137,40 +138,21 @@ def running(
             yield each, current
 
 
-def to_stop(
-    pod: desired.DesiredPod, seen: observed.ObservedPod
-) -> list[tuple[str, observed.Running]]:
+def ends_after(pod: desired.DesiredPod, name: str) -> tuple[str, ...]:
     """
-    List those that are to be told to end now, with their names.
+    Name the containers that end before one does (newTerminationOrdering).
 
-    Where all ends at once there is no order. What a changed manifest no longer
-    names ends with the first, and so do ephemeral containers, for which no
-    sidecar waits.
+    Before a sidecar, those are the pod's containers and the sidecars that come
+    later; an ordinary init container or an ephemeral one holds nobody up.
     """
-    running = {
-        name: each.current
-        for name, each in seen.containers.items()
-        if isinstance(each.current, observed.Running)
-    }
-    sidecars = [each.name for each in pod.sidecars if each.name in running]
-    extra = [each.name for each in pod.ephemeral_containers if each.name in running]
-    first = [name for name in running if name not in sidecars and name not in extra]
-    chosen = list(running) if pod.ends_at_once else extra + (first or sidecars[-1:])
-    return [(name, running[name]) for name in chosen]
-
-
-def ends_after(pod: desired.DesiredPod, wanted: desired.DesiredContainer) -> tuple[str, ...]:
-    """Name the containers that end before one does when its node shuts down."""
-    if wanted not in pod.sidecars:
+    sidecars = [each.name for each in pod.sidecars]
+    if name not in sidecars:
         return ()
-    others = (each for each in (*pod.init_containers, *pod.containers) if not each.sidecar)
-    later = pod.sidecars[pod.sidecars.index(wanted) + 1 :]
-    return tuple(each.name for each in (*others, *later))
+    later = sidecars[sidecars.index(name) + 1 :]
+    return (*(each.name for each in pod.containers), *later)
 
 
-def grace_s(pod: desired.DesiredPod, name: str, *, now: float) -> float:
-    """Return how long a container has to end: a sidecar, what is left."""
-    is_sidecar = any(each.name == name for each in pod.sidecars)
-    if pod.kill_at is None or not is_sidecar:
-        return pod.grace_s
-    return min(pod.grace_s, max(LEAST_GRACE_S, pod.kill_at - now))
+def waits(pod: desired.DesiredPod, name: str, seen: observed.ObservedPod) -> bool:
+    """Say whether others have to end first; none where all ends at once."""
+    before = () if pod.ends_at_once else ends_after(pod, name)
+    return any(isinstance(seen.container(each).current, observed.Running) for each in before)

@@ -64,10 +64,7 @@ def evicting(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> desired.
     """Return the pod with no more time to end than an eviction leaves it."""
     if seen.evicted is None:
         return wanted
-    if wanted.deleting and wanted.grace_s <= seen.evicted.grace_s:
-        return wanted
-    grace_s = min(wanted.grace_s, seen.evicted.grace_s)
-    return dataclasses.replace(wanted, grace_s=grace_s, kill_at=seen.evicted.at + grace_s)
+    return dataclasses.replace(wanted, grace_s=min(wanted.grace_s, seen.evicted.grace_s))
 
 
 def stop_grace(pod: desired.DesiredPod, wanted: desired.DesiredContainer) -> float:
@@ -212,25 +209,34 @@ def _tear_down(
 def _stop_all(
     wanted: desired.DesiredPod, seen: observed.ObservedPod, now: float
 ) -> list[actions.StopContainer]:
-    """Stop what is to end now of a pod of which all is to end."""
-    wanted = wanted.terminating()
-    return [
-        _stop(name, each, order.grace_s(wanted, name, now=now), now)
-        for name, each in order.to_stop(wanted, seen)
-    ]
+    """
+    Stop all that runs of a pod of which all is to end.
+
+    As killContainersWithSyncResult, all are asked at once. Who has to wait for
+    others calls its hook meanwhile.
+    """
+    return [_stop(wanted, each, seen, now) for each in _running(seen)]
 
 
 def _stop_held(
     wanted: desired.DesiredPod, seen: observed.ObservedPod, now: float
 ) -> Iterator[actions.StopContainer]:
     """Stop what the runtime waits for us to, since it has a hook to call."""
-    wanted = wanted.terminating()
-    for name, each in seen.containers.items():
-        if isinstance(each.current, observed.Running) and each.current.stop_by:
-            yield _stop(name, each.current, wanted.grace_s, now)
+    return (_stop(wanted, each, seen, now) for each in _running(seen) if each.stop_by)
 
 
-def _stop(name: str, each: observed.Running, grace_s: float, now: float) -> actions.StopContainer:
+def _running(seen: observed.ObservedPod) -> Iterator[observed.Running]:
+    """Yield all that runs, also what no manifest names any more."""
+    for each in seen.containers.values():
+        if isinstance(each.current, observed.Running):
+            yield each.current
+
+
+def _stop(
+    wanted: desired.DesiredPod, each: observed.Running, seen: observed.ObservedPod, now: float
+) -> actions.StopContainer:
+    name, grace_s = each.id.container, wanted.terminating().grace_s
     if each.stop_by:
         grace_s = min(grace_s, max(0.0, each.stop_by - now))
-    return actions.StopContainer(each.id, grace_s, stopping(name))
+    waits = order.waits(wanted, name, seen)
+    return actions.StopContainer(each.id, grace_s, stopping(name), waits)
