@@ -11,8 +11,10 @@ kuberuntime_container.go). Who tells us twice wants it over at once.
 
 A preStop hook is the agent's to call. So an attempt with one is held: the
 agent hears of it, calls the hook, and stops it as it always does, or else it
-is stopped when its time is over. Where no agent listens nobody waits for it;
-one that goes away, or that lost the supervisor, may be back after some seconds.
+is stopped when its time is over. A sidecar is held with the others of its pod,
+as its hook awaits no turn; that the stop does is the agent's care. Where no
+agent listens nobody waits for it; one that goes away, or that lost the
+supervisor, may be back after some seconds.
 
 When which group's turn came is on record, so that a supervisor that is killed
 in between takes none of them for new: all of it keeps its bound.
@@ -115,7 +117,7 @@ class Shutdown:
         self._turn: list[_Due] = []
         self._until = 0.0
         self._waiting: list[_Due] = []
-        """Those whose turn it is, and who have not been told."""
+        """Of the groups whose turn it is: who waits for its own, held or not."""
         self._all: set[attempts.Attempt] = set()
         self._heard_at = -math.inf
         """When an agent was there last."""
@@ -165,20 +167,23 @@ class Shutdown:
             self._loop.stop()
 
     def _is_told(self, due: _Due, now: float) -> bool:
-        """Tell it, unless others of its pod go first; say whether it was."""
+        """Tell it, unless others of its pod go first; say whether that is all."""
         attempt, spec = due.attempt, due.spec
         if attempt.phase is attempts.Phase.ENDED or spec is None:
             self._hands.end(attempt, max(0.0, due.until - now))
             return True
         siblings = self._known.of_pod(attempt.id.pod_uid) if spec.ends_after else []
-        if not self._are_over(x for x in siblings if x.id.container in spec.ends_after):
-            return False
+        is_next = self._are_over(x for x in siblings if x.id.container in spec.ends_after)
         left_s = max(due.until - now, _LEAST_SIDECAR_S if spec.ends_after else 0.0)
         runs = attempt.phase is attempts.Phase.RUNNING
         is_heard = now - self._heard_at <= _AGENT_BACK_S
         if spec.pre_stop_s and runs and (is_heard or attempt.is_held):
-            self._hands.hold(attempt, min(left_s, due.left_s(spec.pre_stop_s, now)))
-        elif spec.stop_grace_s is None:
+            if not attempt.is_held:
+                self._hands.hold(attempt, min(left_s, due.left_s(spec.pre_stop_s, now)))
+            return is_next or not attempt.is_held
+        if not is_next:
+            return False
+        if spec.stop_grace_s is None:
             self._hands.end(attempt, left_s)
         else:
             self._hands.end(attempt, min(left_s, due.left_s(spec.stop_grace_s, now)))
@@ -192,12 +197,13 @@ class Shutdown:
         )
 
     def _give_up_agent(self, now: float) -> None:
-        """Wait no more for one that has gone."""
+        """Wait no more for one that has gone; each ends in its turn."""
+        early = {each.attempt for each in self._waiting}
         if self._hands.is_heard():
             self._heard_at = now
         elif now - self._heard_at > _AGENT_BACK_S:
             for each in self._known.unfinished():
-                if each.is_held and each.stop is not None:
+                if each.is_held and each.stop is not None and each not in early:
                     left_s = (each.stop.deadline_ns - time.time_ns()) / 1e9
                     self._hands.end(each, max(0.0, left_s))
 
