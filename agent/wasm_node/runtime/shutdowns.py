@@ -117,7 +117,7 @@ class Shutdown:
         self._turn: list[_Due] = []
         self._until = 0.0
         self._waiting: list[_Due] = []
-        """Of the groups whose turn it is: who waits for its own, held or not."""
+        """Of the groups whose turn it is: who waits for its own, also held."""
         self._all: set[attempts.Attempt] = set()
         self._heard_at = -math.inf
         """When an agent was there last."""
@@ -167,7 +167,7 @@ class Shutdown:
             self._loop.stop()
 
     def _is_told(self, due: _Due, now: float) -> bool:
-        """Tell it, unless others of its pod go first; say whether that is all."""
+        """Tell it, unless others of its pod go first; say whether it is over."""
         attempt, spec = due.attempt, due.spec
         if attempt.phase is attempts.Phase.ENDED or spec is None:
             self._hands.end(attempt, max(0.0, due.until - now))
