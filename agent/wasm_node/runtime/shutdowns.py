@@ -167,7 +167,7 @@ class Shutdown:
             self._loop.stop()
 
     def _is_told(self, due: _Due, now: float) -> bool:
-        """Tell it, unless others of its pod go first; say whether it is over."""
+        """Tell it, unless others of its pod go first; say if that is all."""
         attempt, spec = due.attempt, due.spec
         if attempt.phase is attempts.Phase.ENDED or spec is None:
             self._hands.end(attempt, max(0.0, due.until - now))
