@@ -44,7 +44,7 @@ async def follow(
                     seen.put(uid, adopt.whole(before, grouped.get(uid, ()), now=now))
             adopting = not seen.listed.is_set()
             new = [uid for uid in grouped if seen.get(uid) is None]
-            found = await asyncio.to_thread(_kept, kept, new, adopting=adopting)
+            found = await _found(kept, new, adopting=adopting)
             for uid in {*new, *found}:
                 if seen.get(uid) is None:
                     seen.put(uid, found.get(uid) or observed.ObservedPod(clock.now()))
@@ -52,6 +52,14 @@ async def follow(
                     _take(seen, fact)
             seen.listed.set()
             runtime.here()
+
+
+async def _found(
+    kept: checkpoint.Checkpoints, new: Sequence[ids.PodUid], *, adopting: bool
+) -> Mapping[ids.PodUid, observed.ObservedPod]:
+    if not new and not adopting:
+        return {}  # NB: at once, as every start is refused until the list is taken in
+    return await asyncio.to_thread(_kept, kept, new, adopting=adopting)
 
 
 def _kept(
