@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from e2e import pods
-from e2e.cluster import WasmNode
+from e2e.cluster import WasmNode, processes
 from e2e.namespaces import Bed, Namespace
 
 Images = Callable[[str], str]
@@ -33,7 +33,7 @@ def test_the_node_can_be_looked_at_alone(alone: tuple[WasmNode, Namespace]) -> N
     """A pod is seen by ps, read by logs and ended by stop."""
     node, namespace = alone
     directories = node.flags()
-    before = node.processes("wasm:")
+    before = processes.workers(1, node)
 
     table = _run("ps", *directories)
     log = _run("logs", *directories[:2], f"--log-dir={node.logs}", f"-n={namespace.name}", "here")

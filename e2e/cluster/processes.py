@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from e2e.cluster import guardian, ports
 
@@ -82,6 +82,13 @@ class Process:
     def tail(self, lines: int = 15) -> str:
         """Give the last lines of its log, for an error message."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+class Workplace(Protocol):
+    """Where workers run: a wasm node, or a host."""
+
+    def processes(self, name: str) -> set[int]:
+        """Return the pids of those whose name begins so."""
 
 
 class Guard:
@@ -224,6 +231,23 @@ def wait_until(
             tails = "".join(f"\n{each.name}:\n{each.tail()}" for each in alive)
             raise Failed(f"cannot see {what} within {within_s} s{tails}")
         time.sleep(0.03)  # between two looks; nothing depends on its length
+
+
+def workers(count: int, *those: Workplace) -> set[int]:
+    """
+    Return the pids of all workers of nodes or hosts, once they are so many.
+
+    More than a test has made are of pods of the one before, which end still.
+
+    Raises:
+        Failed: there never are.
+    """
+
+    def found() -> set[int] | None:
+        pids = {pid for each in those for pid in each.processes("wasm:")}
+        return pids if len(pids) == count else None
+
+    return wait_until(found, f"{count} workers", within_s=20)
 
 
 def named(root: int, name: str) -> set[int]:

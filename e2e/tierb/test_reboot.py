@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable
 
 from e2e import pods
-from e2e.cluster import api, wait_until
+from e2e.cluster import api, processes, wait_until
 from e2e.cluster.hosts import Hosts
 from e2e.cluster.release import Release
 from e2e.namespaces import Namespace
@@ -26,7 +26,7 @@ def test_pods_come_back_after_a_reboot(
         namespace.apply(pod)
     before = {node: namespace.wait_running(name) for node, name in names.items()}
     (host, other), (node, others_node) = hosts.hosts, release.nodes
-    workers = other.processes("wasm:")
+    workers = processes.workers(1, other)
 
     host.power_off()
     host.power_on()

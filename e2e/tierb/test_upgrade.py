@@ -18,7 +18,7 @@ from http.client import HTTPException
 from typing import Any
 
 from e2e import pods
-from e2e.cluster import api, wait_until
+from e2e.cluster import api, processes, wait_until
 from e2e.cluster.hosts import Hosts
 from e2e.cluster.release import Release
 from e2e.namespaces import Namespace
@@ -76,7 +76,8 @@ def test_an_agent_upgrade_is_no_event_for_pods(
 ) -> None:
     """Same processes, same containers; no request goes without its answer."""
     _deploy(namespace, images("count"), _REPLICAS)
-    before, workers = _containers(namespace), _workers(release)
+    before = _containers(namespace)
+    workers = processes.workers(_REPLICAS, *hosts.hosts)
     old = {pod["metadata"]["uid"] for pod in release.pods("agent")}
     checks = _checks(namespace, release.nodes)
     watch = Watch(checks)
@@ -94,7 +95,7 @@ def test_an_agent_upgrade_is_no_event_for_pods(
 
     assert took_s > _MEGABYTES * 8 / _MBIT  # or nothing was slow
     assert _containers(namespace) == before
-    assert _workers(release) == workers
+    assert {pid for host in hosts.hosts for pid in host.processes("wasm:")} == workers
     assert not watch.missed
 
 
@@ -137,10 +138,6 @@ def _containers(namespace: Namespace) -> dict[str, Any]:
         uid: (status["containerID"], status["restartCount"], status["state"])
         for uid, status in statuses.items()
     }
-
-
-def _workers(release: Release) -> set[int]:
-    return {pid for host in release.hosts.hosts for pid in host.processes("wasm:")}
 
 
 def _agents_but(release: Release, old: set[str]) -> int:
