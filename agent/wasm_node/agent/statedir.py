@@ -98,6 +98,7 @@ class StateDir:
                     await asyncio.to_thread(queue.write_text, address)
                     stand_by()
                     await _lock(file)
+                    await asyncio.to_thread(queue.write_text, "")
             await asyncio.to_thread(shutil.rmtree, self.credentials, ignore_errors=True)
             yield Lock(file, queue)
 

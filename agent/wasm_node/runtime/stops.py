@@ -14,6 +14,8 @@ from wasm_node.protocol import journal
 from wasm_node.runtime import attempts, eventloop
 
 _KILL_AFTER_S = 1.0
+_LEAST_S = 2.0
+"""minimumGracePeriodInSeconds: of a container, whatever its hook has taken."""
 
 
 class Stops:
@@ -35,7 +37,7 @@ class Stops:
             if attempt.stop.deadline_ns <= deadline and not attempt.stop.held:
                 return
             shutdown = attempt.stop.shutdown
-            deadline = min(deadline, attempt.stop.deadline_ns)
+            deadline = min(deadline, _latest_ns(attempt.stop))
             grace_s = (deadline - now) / 1e9
         if attempt.http is not None:
             attempt.note_stop(journal.StopNote(deadline, signalled=True, shutdown=shutdown))
@@ -49,7 +51,9 @@ class Stops:
         """
         Have a running attempt end for a shutdown, once `stop` is asked.
 
-        It is told after `most_s` in any case. One that stops already goes on.
+        It is told in any case, two seconds after `most_s`: so much is left to
+        it by a hook, or others of its pod, that take all of that. One that
+        stops already goes on.
         """
         if attempt.stop is None:
             deadline = time.time_ns() + int(most_s * 1e9)
@@ -63,7 +67,7 @@ class Stops:
         if attempt.stop is not None and attempt.http is not None and not attempt.is_held:
             self._drain(attempt)
         elif attempt.stop is not None:
-            left_s = (attempt.stop.deadline_ns - time.time_ns()) / 1e9
+            left_s = (_latest_ns(attempt.stop) - time.time_ns()) / 1e9
             shutdown = attempt.stop.shutdown
             self._arm(attempt, left_s, lambda: self._tell(attempt, shutdown=shutdown))
 
@@ -91,3 +95,7 @@ class Stops:
         attempt.note_stop(journal.StopNote(time.time_ns(), signalled=True, shutdown=shutdown))
         attempt.send_signal(signal.SIGTERM)
         self._arm(attempt, _KILL_AFTER_S, lambda: attempt.send_signal(signal.SIGKILL))
+
+
+def _latest_ns(stop: journal.StopNote) -> int:
+    return stop.deadline_ns + (int(_LEAST_S * 1e9) if stop.held else 0)

@@ -340,6 +340,25 @@ async def test_the_agent_says_when_a_hook_is_done(own: RunningRuntime) -> None:
     assert ended == ["plain", "main", "side"]
 
 
+async def test_a_hook_that_takes_all_the_time_leaves_two_seconds(own: RunningRuntime) -> None:
+    """As a kubelet leaves them to a container, beyond its group's time."""
+    _again(own, (0, 1.0))
+    spec = _sleeper(own, "hooked", pre_stop_s=30.0)
+    spec = dataclasses.replace(spec, stop_grace_s=None)
+    await own.started(spec)
+    async with _agent(own) as agent:
+        _terminate(own)
+        await agent.sees("hooked/main")
+        stop_by = agent.held["hooked/main"]
+        await asyncio.sleep(max(0.0, stop_by - time.time_ns() / 1e9))  # the hook takes that
+        await own.containers.stop(spec.id, grace_s=2.0)
+        assert await _ended(own) == 0
+    how = (await _ends(own, {"it": spec}))["it"]
+
+    assert how.ended_by is EndedBy.SHUTDOWN
+    assert how.finished_at_ns / 1e9 - stop_by > 1.5
+
+
 async def test_a_hook_has_its_groups_time_at_most(own: RunningRuntime) -> None:
     """An agent that says nothing is waited for until then, and no longer."""
     _again(own, (0, 1.0), (_HIGH, 0.5))

@@ -359,6 +359,24 @@ async def test_who_comes_meanwhile(bed: Bed) -> None:
     assert bed.evicted() == ["victim"]
 
 
+async def test_who_waits_for_that_can_be_deleted(bed: Bed) -> None:
+    """At once, however long the others take to end."""
+    bed.room = ONE
+    bed.run("victim", terminationGracePeriodSeconds=3600)
+    late = named("late")
+    async with bed.coming(named("critical", **CRITICAL)):
+        async with asyncio.TaskGroup() as group:
+            coming = group.create_task(bed.take_in(late))
+            await settle()
+            waiting = not coming.done()
+            bed.wanted.put(late.ending(30.0))
+            await bed.clock.go_on(1)
+        bed.wanted.put(named("critical", **CRITICAL).ending(0.0))
+        await bed.clock.go_on(1)
+
+    assert (waiting, coming.result()) == (True, "")
+
+
 async def test_critical_pods_come_one_after_the_other(bed: Bed) -> None:
     """The second one does not count on what ends for the first."""
     bed.room = ONE

@@ -165,6 +165,7 @@ def test_a_bad_quantity_is_refused() -> None:
 def test_what_cannot_be_read_is_refused_and_can_be_deleted() -> None:
     """A field that is newer than this node leaves a pod that waits."""
     newer = [{"name": "A", "valueFrom": {"newerRef": {}}}]
+    asked = {"requests": {"cpu": "1"}}
     raw = {
         "metadata": {
             "name": "p",
@@ -172,7 +173,11 @@ def test_what_cannot_be_read_is_refused_and_can_be_deleted() -> None:
             "deletionTimestamp": "2026-01-01T00:00:00Z",
             "deletionGracePeriodSeconds": 7,
         },
-        "spec": {"containers": [{"name": "m", "image": "x", "env": newer}]},
+        "spec": {
+            "priority": 2_000_000_000,
+            "tolerations": [{"operator": "Exists"}],
+            "containers": [{"name": "m", "image": "x", "env": newer, "resources": asked}],
+        },
     }
     with pytest.raises(errors.BadInput) as refused:
         parsing.pod(raw)
@@ -180,6 +185,8 @@ def test_what_cannot_be_read_is_refused_and_can_be_deleted() -> None:
 
     assert [each.name for each in made.containers] == ["m"]
     assert (made.ref.uid, made.deleting, made.grace_s) == ("u", True, 7)
+    assert (made.is_critical, made.asks.cpu_millis, made.qos_class) == (True, 1000, "Burstable")
+    assert [each.operator for each in made.tolerations] == ["Exists"]
     (why,) = made.refusals
     assert str(why).startswith("spec: cannot read pod: env A: valueFrom holds nothing")
 

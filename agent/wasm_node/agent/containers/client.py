@@ -116,7 +116,10 @@ class RuntimeContainers:
     async def disk(self, pod: ids.PodUid) -> messages.PodDisk:
         """Return what the guests of a pod have written to the disk."""
         result = await self._ask(messages.Disk(pod), within_s=_ANSWER_S)
-        return messages.PodDisk.from_message(result["disk"])
+        try:
+            return messages.PodDisk.from_message(result["disk"])
+        except ValueError as error:  # a runtime of another version
+            raise errors.Retryable(str(error), reason="RuntimeUnavailable") from error
 
     async def release(self, pod: ids.PodUid) -> None:
         """Remove the volumes of a pod of which nothing runs."""

@@ -17,7 +17,6 @@ that end, too, and is then looked at again. An agent that is killed in between
 leaves evicted pods behind, which the next one counts first.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
 
@@ -63,7 +62,6 @@ class Admitter:
         self._reads: singleflight.SingleFlight[bool, manifest.Node] = singleflight.SingleFlight()
         self._coming: desired.DesiredPod | None = None
         """The critical pod for which others end now."""
-        self._has_come = asyncio.Event()
 
     async def take_in(self, pod: desired.DesiredPod) -> observed.Rejected | None:
         """
@@ -100,7 +98,10 @@ class Admitter:
                 )
             if self._coming is None or not admission.is_by_room(found):
                 break
-            await self._has_come.wait()
+            while self._coming is not None and self._is_awaited(pod):
+                await self._clock.sleep(_LOOK_S)
+            if not self._is_awaited(pod):
+                return None
         if not isinstance(found, preemption.Choice):
             return found
         if not all(self._seen.get(each.ref.uid) for each in self._taken_in()):
@@ -144,9 +145,10 @@ class Admitter:
     ) -> None:
         """Have pods end for one that is critical, and wait until they have."""
         self._coming = pod
-        self._has_come.clear()
         try:
             for each in going:
+                if not self._is_awaited(pod):
+                    return
                 why = observed.Evicted(
                     preemption.MESSAGE,
                     each.grace_s,
@@ -159,7 +161,6 @@ class Admitter:
             await self._wait_for_ends(pod, going)
         finally:
             self._coming = None
-            self._has_come.set()
 
     async def _wait_for_ends(
         self, pod: desired.DesiredPod, going: Collection[desired.DesiredPod]

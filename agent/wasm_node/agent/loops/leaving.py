@@ -17,10 +17,12 @@ from wasm_node.agent import errors, interfaces, statedir
 
 log = logging.getLogger(__name__)
 
-TAKEN_OVER_WITHIN_S = 10.0
+TAKEN_OVER_WITHIN_S = 15.0
+"""An heir waits for its certificate for ten seconds, once it is there."""
 LAST_REQUESTS_S = 2.0
 """Who has read the old address is here by then."""
 _LOOK_S = 0.1
+_ANSWER_S = 5.0
 
 
 class Node(Protocol):
@@ -77,8 +79,10 @@ async def hand_over(lock: statedir.Lock, node: Node, address: str, clock: interf
     lock.release()
     until = clock.monotonic() + TAKEN_OVER_WITHIN_S
     while clock.monotonic() < until:
-        with contextlib.suppress(errors.NodeError):
-            if address not in _addresses(await node.get()):
+        with contextlib.suppress(errors.NodeError, TimeoutError):
+            async with asyncio.timeout(_ANSWER_S):
+                found = await node.get()
+            if address not in _addresses(found):
                 await clock.sleep(LAST_REQUESTS_S)
                 return
         await clock.sleep(_LOOK_S)

@@ -116,6 +116,8 @@ class StatusWriter:
             Throttled: the API server asks for a pause, or did so before.
             Retryable: it may go through later.
         """
+        if self._wanted.get(uid) is None:
+            return
         async with self._turns.setdefault(uid, asyncio.Lock()):
             await self._write_true(uid)
 
@@ -149,6 +151,8 @@ class StatusWriter:
             log.warning("Writing no status for %.0f s: %s", error.after_s, error)
             raise
         self._untold.discard(uid)
+        if self._wanted.get(uid) is None:  # it was let go of meanwhile
+            return
         self._written[uid] = status
         self._conditions[uid] = made.conditions
 

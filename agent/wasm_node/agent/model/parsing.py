@@ -30,8 +30,15 @@ Read = TypeVar("Read")
 
 _TERMINAL = ("Succeeded", "Failed")
 _DEFAULT_GRACE_S = 30.0
-_OF_AN_OUTLINE = ("restartPolicy", "terminationGracePeriodSeconds", "activeDeadlineSeconds")
-_OF_A_CONTAINER = ("name", "image", "restartPolicy")
+_OF_AN_OUTLINE = (
+    "activeDeadlineSeconds",
+    "priority",
+    "restartPolicy",
+    "terminationGracePeriodSeconds",
+    "tolerations",
+)
+_OF_A_CONTAINER = ("name", "image", "resources", "restartPolicy")
+"""What decides whether and how a pod may be here; it must not fail for less."""
 
 
 def pod(raw: Mapping[str, Any]) -> desired.DesiredPod:

@@ -164,6 +164,8 @@ def _keep_healthy(
         return
     failing = probes.unhealthy(wanted, seen)
     if failing is None:
+        if seen.replaced == running.id.attempt:  # what was said is done, by whichever agent
+            yield actions.StopContainer(running.id, pod.grace_s, stopping(wanted.name))
         return
     what = "Init container" if wanted.sidecar else "Container"
     why = f"{what} {wanted.name} failed {failing.kind.lower()} probe"

@@ -9,8 +9,9 @@ is evicted already counts before all others, as its room comes back anyway; and
 nobody goes who, with the others chosen, is not needed.
 """
 
+import collections
 import dataclasses
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
 
 from wasm_node.agent.model import desired, ids, observed
 
@@ -96,17 +97,29 @@ def _nearest(pods: Sequence[desired.DesiredPod], lacking: Amounts) -> list[desir
     leaves the least to be found; of equal ones the smaller. Of these, the one
     of the lower priority (a kubelet has no order of its own).
     """
-    left, chosen, unmet = list(pods), list[desired.DesiredPod](), lacking
+    alike = collections.defaultdict[Hashable, list[desired.DesiredPod]](list)
+    for each in reversed(pods):
+        alike[each.asks, each.priority].append(each)
+    chosen, unmet = list[desired.DesiredPod](), lacking
     while unmet:
-        best = min(left, key=lambda x: (_distance(x, unmet), *_size(x), x.priority))
-        left.remove(best)
-        chosen.append(best)
+        firsts = (each[-1] for each in alike.values() if each)
+        best = min(firsts, key=lambda x: (_distance(x, unmet), *_size(x), x.priority))
+        chosen.append(alike[best.asks, best.priority].pop())
         unmet = _less(unmet, [best])
-    for each in tuple(chosen):  # with those that came later it may be too much
-        rest = [x for x in chosen if x is not each]
-        if not _less(lacking, rest):
-            chosen = rest
-    return chosen
+    return _needed(chosen, lacking)
+
+
+def _needed(chosen: Sequence[desired.DesiredPod], lacking: Amounts) -> list[desired.DesiredPod]:
+    """Leave out whom those that were chosen later make superfluous."""
+    spare = {name: sum(_asked(x, name) for x in chosen) - much for name, much in lacking.items()}
+    needed = []
+    for each in chosen:
+        asked = {name: _asked(each, name) for name in spare}
+        if all(asked[name] <= spare[name] for name in spare):
+            spare = {name: spare[name] - asked[name] for name in spare}
+        else:
+            needed.append(each)
+    return needed
 
 
 def _distance(pod: desired.DesiredPod, lacking: Amounts) -> float:

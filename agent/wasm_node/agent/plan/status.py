@@ -182,11 +182,21 @@ def _as_told(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> observed
     told = dict(seen.containers)
     for each in wanted.init_containers:
         known = seen.container(each.name)
-        usual = wanted.restart_policy is desired.RestartPolicy.ALWAYS and not each.own_policy
-        last = known.last if isinstance(known.current, observed.Running) else None
-        if last is not None and not usual and not restarts.is_expected(each, last):
-            told[each.name] = dataclasses.replace(known, current=last, last=None)
+        if isinstance(known.current, observed.Running) and _was_for_good(wanted, each, known):
+            told[each.name] = dataclasses.replace(known, current=known.last, last=None)
     return dataclasses.replace(seen, containers=told)
+
+
+def _was_for_good(
+    wanted: desired.DesiredPod,
+    container: desired.DesiredContainer,
+    seen: observed.ObservedContainer,
+) -> bool:
+    """Say whether what is told of an init container now has to be an ending."""
+    if container not in wanted.init_containers or seen.last is None:
+        return False
+    usual = wanted.restart_policy is desired.RestartPolicy.ALWAYS and not container.own_policy
+    return not usual and not restarts.is_expected(container, seen.last)
 
 
 def _has_begun(seen: observed.ObservedContainer) -> bool:
@@ -276,7 +286,8 @@ def _states(
             return podstatus.State(running=running), earlier
         case observed.Ended() as ended:
             start = restarts.next_start(container, seen)
-            if start is None or wanted.deleting or wanted.finished or ending:
+            over = wanted.deleting or wanted.finished or ending
+            if start is None or over or _was_for_good(wanted, container, seen):
                 return _terminated(ended), earlier
             if start.at <= now and seen.failing is None and not wanted.refusals:
                 if restarts.is_expected(container, ended):
