@@ -44,6 +44,7 @@ class Agent:
         directory: its disk and its settings.
         settings: written to its file at each start.
         process: of `wasm-node agent`.
+        runtime: of `wasm-node runtime`, if that was started.
     """
 
     plane: ControlPlane
@@ -52,6 +53,7 @@ class Agent:
     directory: Path
     settings: dict[str, Any] = field(init=False)
     process: Process = field(init=False)
+    runtime: Process = field(init=False)
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True)
@@ -95,14 +97,20 @@ class Agent:
         self._spawn(["unshare", "--mount", "sh", "-c", script])
 
     def start_runtime(self) -> None:
-        """Start its runtime; return at once."""
+        """Start its runtime; return at once. With that, pods come to it."""
         flags = ["--state", str(self.state), "--run", str(self.directory / "run")]
-        self.guard.spawn(
+        self.runtime = self.guard.spawn(
             f"{self.name}-runtime",
             [_COMMAND, "runtime", *flags, "--log-dir", str(self.directory / "logs")],
             directory=self.directory,
             grace_s=5,
         )
+
+    def leave(self) -> None:
+        """End both and delete the Node: no pod comes to it any more."""
+        self.process.terminate()
+        self.runtime.terminate(within_s=20)
+        self.plane.kubectl("delete", "node", self.name)
 
     def log(self) -> str:
         """Return what it has logged so far, over all its starts."""

@@ -249,11 +249,13 @@ def test_an_agent_serves_until_its_heir_does(make: Make) -> None:
     wait_until(lambda: _address(old) == "127.0.0.2", "the heir's address", within_s=_WITHIN_S)
     both = old.served(), heir.served()
     old.process.wait(_WITHIN_S)
+    alone = heir.wait_served()
+    heir.runtime = old.runtime
+    heir.leave()
 
     assert named == "127.0.0.1"
-    assert all("wasm_node_info" in each for each in (answered, *both))
+    assert all("wasm_node_info" in each for each in (answered, *both, alone))
     assert "has not taken over" not in old.log()
-    assert heir.wait_served()
 
 
 def test_a_second_agent_of_a_name_waits(make: Make) -> None:
