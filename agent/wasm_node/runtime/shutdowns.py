@@ -28,10 +28,9 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from wasm_node.protocol import records, settings
-from wasm_node.runtime import attempts, eventloop
+from wasm_node.runtime import attempts, eventloop, stops
 
 _LOOK_AGAIN_S = 0.02
-_LEAST_SIDECAR_S = 2.0
 _AGENT_BACK_S = 3.0
 _TURNS_BYTES = 1 << 16
 
@@ -93,7 +92,7 @@ class _Due:
 
     def left_s(self, own_s: float, now: float) -> float:
         """Return what is left now of the time that it has by its spec."""
-        return min(own_s, max(_LEAST_SIDECAR_S, self.since + own_s - now))
+        return min(own_s, max(stops.LEAST_S, self.since + own_s - now))
 
 
 class Shutdown:
@@ -174,7 +173,7 @@ class Shutdown:
             return True
         siblings = self._known.of_pod(attempt.id.pod_uid) if spec.ends_after else []
         is_next = self._are_over(x for x in siblings if x.id.container in spec.ends_after)
-        left_s = max(due.until - now, _LEAST_SIDECAR_S if spec.ends_after else 0.0)
+        left_s = max(due.until - now, stops.LEAST_S if spec.ends_after else 0.0)
         runs = attempt.phase is attempts.Phase.RUNNING
         is_heard = now - self._heard_at <= _AGENT_BACK_S
         if spec.pre_stop_s and runs and (is_heard or attempt.is_held):

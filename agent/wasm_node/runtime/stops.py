@@ -14,8 +14,8 @@ from wasm_node.protocol import journal
 from wasm_node.runtime import attempts, eventloop
 
 _KILL_AFTER_S = 1.0
-_LEAST_S = 2.0
-"""minimumGracePeriodInSeconds: of a container, whatever its hook has taken."""
+LEAST_S = 2.0
+"""minimumGracePeriodInSeconds: of a container, whatever it has waited for."""
 
 
 class Stops:
@@ -98,4 +98,4 @@ class Stops:
 
 
 def _latest_ns(stop: journal.StopNote) -> int:
-    return stop.deadline_ns + (int(_LEAST_S * 1e9) if stop.held else 0)
+    return stop.deadline_ns + (int(LEAST_S * 1e9) if stop.held else 0)
