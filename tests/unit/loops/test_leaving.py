@@ -51,10 +51,18 @@ class Bed:
         """Leave."""
         await leaving.hand_over(lock, self.node, OURS, self.clock)
 
-    async def until_taken_over(self) -> None:
-        """Return once the heir has the directory."""
-        while not self.taken_over:
-            await asyncio.sleep(0.001)
+    @contextlib.asynccontextmanager
+    async def handing_over(self) -> AsyncIterator["asyncio.Task[None]"]:
+        """Leave, with an heir elsewhere that has the directory by now."""
+        async with (
+            self.directory.locked(lambda: None) as lock,
+            self.heir(THEIRS),
+            asyncio.TaskGroup() as group,
+        ):
+            going = group.create_task(self.hand_over(lock))
+            while not self.taken_over:
+                await asyncio.sleep(0.001)
+            yield going
 
 
 @pytest.fixture
@@ -85,13 +93,7 @@ async def test_an_heir_of_our_port_has_to_wait(bed: Bed) -> None:
 
 async def test_it_serves_until_the_node_names_the_heir(bed: Bed) -> None:
     """And for whoever has just read where the node was."""
-    async with (
-        bed.directory.locked(lambda: None) as lock,
-        bed.heir(THEIRS),
-        asyncio.TaskGroup() as group,
-    ):
-        going = group.create_task(bed.hand_over(lock))
-        await bed.until_taken_over()
+    async with bed.handing_over() as going:
         await bed.clock.go_on(5)
         early = going.done()
         bed.node.answers = False
@@ -109,13 +111,7 @@ async def test_it_serves_until_the_node_names_the_heir(bed: Bed) -> None:
 
 async def test_it_does_not_wait_for_ever(bed: Bed, caplog: pytest.LogCaptureFixture) -> None:
     """An heir may fail, too."""
-    async with (
-        bed.directory.locked(lambda: None) as lock,
-        bed.heir(THEIRS),
-        asyncio.TaskGroup() as group,
-    ):
-        going = group.create_task(bed.hand_over(lock))
-        await bed.until_taken_over()
+    async with bed.handing_over() as going:
         await bed.clock.go_on(leaving.TAKEN_OVER_WITHIN_S)
         await bed.clock.go_on(1)
         done = going.done()

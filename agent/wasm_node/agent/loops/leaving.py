@@ -11,9 +11,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from wasm_node.agent import errors, interfaces, statedir
+from wasm_node.agent.loops import heartbeat
 
 log = logging.getLogger(__name__)
 
@@ -23,18 +24,6 @@ LAST_REQUESTS_S = 2.0
 """Who has read the old address is here by then."""
 _LOOK_S = 0.1
 _ANSWER_S = 5.0
-
-
-class Node(Protocol):
-    """The Node in the API server."""
-
-    async def get(self) -> dict[str, Any] | None:
-        """
-        Return the Node as decoded JSON; None: there is none.
-
-        Raises:
-            NodeError: it cannot be read now.
-        """
 
 
 class Leaving:
@@ -65,7 +54,9 @@ class Leaving:
                 each.cancel()
 
 
-async def hand_over(lock: statedir.Lock, node: Node, address: str, clock: interfaces.Clock) -> None:
+async def hand_over(
+    lock: statedir.Lock, node: heartbeat.NodeObject, address: str, clock: interfaces.Clock
+) -> None:
     """
     Let the heir have the node; return when nobody asks at our address any more.
 

@@ -10,7 +10,7 @@ took, so that guests with many files cannot keep the runtime busy.
 import logging
 from collections.abc import Callable
 
-from wasm_node.agent import errors, interfaces
+from wasm_node.agent import interfaces
 from wasm_node.agent.loops import expelling, weighing
 from wasm_node.agent.model import desired, ids, observed
 from wasm_node.agent.plan import evictions as planning
@@ -56,8 +56,6 @@ class Limiting:
             began = self._clock.monotonic()
             try:
                 await self.look()
-            except errors.NodeError as error:
-                log.warning("Storage limits: %s", error)
             except Exception:  # a bug here must not cost the node
                 log.exception("Storage limits: cannot go on; trying again")
             await self._clock.sleep(max(_REST_S, self._clock.monotonic() - began))
