@@ -26,7 +26,7 @@ from collections.abc import Callable, Collection
 
 from wasm_node.agent import interfaces
 from wasm_node.agent.loops import hooking
-from wasm_node.agent.model import actions, desired, hooks, ids, observed
+from wasm_node.agent.model import actions, desired, hooks, ids
 from wasm_node.agent.plan import order
 from wasm_node.agent.plan import pods as planning
 from wasm_node.agent.stores import pods
@@ -164,11 +164,7 @@ class Stopper:
     def _look(self, uid: ids.PodUid) -> None:
         """Tell of what the runtime stops, and let go of what has ended."""
         wanted, seen = self._wanted.get(uid), self._seen.get(uid)
-        running = {
-            each.current.id: each.current
-            for each in (seen.containers.values() if seen else ())
-            if isinstance(each.current, observed.Running)
-        }
+        running = {each.id: each for each in (seen.running if seen else ())}
         for attempt, each in running.items():
             if each.shutdown and wanted is not None:
                 self._tell(wanted, attempt, planning.stopping(attempt.container))

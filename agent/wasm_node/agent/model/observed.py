@@ -233,6 +233,12 @@ class ObservedPod:
     rejected: Rejected | None = None
     evicted: Evicted | None = None
 
+    @property
+    def running(self) -> tuple[Running, ...]:
+        """All attempts that run, also of what no manifest names any more."""
+        found = (each.current for each in self.containers.values())
+        return tuple(each for each in found if isinstance(each, Running))
+
     def container(self, name: str) -> ObservedContainer:
         """Return what is known of one container; nothing at first."""
         return self.containers.get(name, ObservedContainer())

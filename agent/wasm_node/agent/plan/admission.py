@@ -64,7 +64,7 @@ def takes_room(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
 
     That is over as soon as it is seen, before the API server has been told.
     """
-    if any(isinstance(each.current, observed.Running) for each in seen.containers.values()):
+    if seen.running:
         return True
     if pod.deleting or evictions.is_over(pod, seen):
         return False

@@ -239,11 +239,11 @@ def is_limited(wanted: desired.DesiredPod, seen: observed.ObservedPod, now: floa
     Critical ones never have to (evictPod). One of which nothing runs has to
     unless it is done: its next attempt would only add to it.
     """
-    known = [each.current for each in seen.containers.values()]
+    begun = any(each.current for each in seen.containers.values())
     gone = seen.evicted is not None or seen.rejected is not None or wanted.finished
-    if wanted.is_critical or wanted.disk_limits == storage.NONE or gone or not any(known):
+    if wanted.is_critical or wanted.disk_limits == storage.NONE or gone or not begun:
         return False
-    if any(isinstance(each, observed.Running) for each in known):
+    if seen.running:
         return True
     deadline = pods.deadline_at(wanted, seen)
     late = deadline is not None and deadline <= now
@@ -278,8 +278,7 @@ def admit(pod: desired.DesiredPod, pressed: frozenset[str]) -> observed.Rejected
 
 def is_over(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
     """Say whether nothing of a pod runs, or ever will again."""
-    running = any(isinstance(each.current, observed.Running) for each in seen.containers.values())
-    return not running and (wanted.finished or seen.evicted is not None)
+    return not seen.running and (wanted.finished or seen.evicted is not None)
 
 
 def candidates(
@@ -289,7 +288,5 @@ def candidates(
     return [
         wanted
         for wanted, seen in pods
-        if seen.evicted is None
-        and not wanted.finished
-        and any(isinstance(each.current, observed.Running) for each in seen.containers.values())
+        if seen.evicted is None and not wanted.finished and seen.running
     ]

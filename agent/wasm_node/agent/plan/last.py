@@ -76,8 +76,7 @@ def _is_waiting_told(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> 
 
 def is_over(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
     """Say whether it is finished and nothing of it runs."""
-    running = any(isinstance(each.current, observed.Running) for each in seen.containers.values())
-    return wanted.finished and not running
+    return wanted.finished and not seen.running
 
 
 def phase(made: str) -> str:

@@ -217,21 +217,14 @@ def _stop_all(
     As killContainersWithSyncResult, all are asked at once. Who has to wait for
     others calls its hook meanwhile.
     """
-    return [_stop(wanted, each, seen, now) for each in _running(seen)]
+    return [_stop(wanted, each, seen, now) for each in seen.running]
 
 
 def _stop_held(
     wanted: desired.DesiredPod, seen: observed.ObservedPod, now: float
 ) -> Iterator[actions.StopContainer]:
     """Stop what the runtime waits for us to, since it has a hook to call."""
-    return (_stop(wanted, each, seen, now) for each in _running(seen) if each.stop_by)
-
-
-def _running(seen: observed.ObservedPod) -> Iterator[observed.Running]:
-    """Yield all that runs, also what no manifest names any more."""
-    for each in seen.containers.values():
-        if isinstance(each.current, observed.Running):
-            yield each.current
+    return (_stop(wanted, each, seen, now) for each in seen.running if each.stop_by)
 
 
 def _stop(

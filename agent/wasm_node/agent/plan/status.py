@@ -144,7 +144,7 @@ def _due_phase(wanted: desired.DesiredPod, seen: observed.ObservedPod, now: floa
         return wanted.status.phase
     if _is_late(wanted, seen, now) or order.has_failed_to_begin(wanted, seen):
         return "Failed"
-    if _runs(seen):
+    if seen.running:
         return _living_phase(wanted, seen)
     if seen.evicted:
         return "Failed"
@@ -156,7 +156,7 @@ def _due_phase(wanted: desired.DesiredPod, seen: observed.ObservedPod, now: floa
 
 def _phase(wanted: desired.DesiredPod, seen: observed.ObservedPod, due: str) -> str:
     """As mergePodStatus: what is due is told once nothing runs any more."""
-    if due == "Failed" and _runs(seen) and not wanted.finished:
+    if due == "Failed" and seen.running and not wanted.finished:
         return _living_phase(wanted, seen)
     return due
 
@@ -165,10 +165,6 @@ def _living_phase(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> str
     begun = all(_has_begun(seen.container(each.name)) for each in wanted.containers)
     waits = order.is_beginning(wanted, seen)
     return "Running" if begun and not waits else "Pending"
-
-
-def _runs(seen: observed.ObservedPod) -> bool:
-    return any(isinstance(each.current, observed.Running) for each in seen.containers.values())
 
 
 def _as_told(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> observed.ObservedPod:
