@@ -90,8 +90,14 @@ class Namespace:
         return [str(each["message"]) for each in found]
 
     def history(self, pod: str) -> list[watching.Seen]:
-        """List what the watcher has seen of a pod."""
+        """List all versions of a pod until now, as the watcher saw them."""
+        self._catch_up()
         return self.bed.watcher.history(self.name, pod)
+
+    def names(self) -> set[str]:
+        """Return the name of every pod that has been here until now."""
+        self._catch_up()
+        return self.bed.watcher.names(self.name)
 
     def wait(
         self,
@@ -119,3 +125,14 @@ class Namespace:
     def wait_gone(self, pod: str, *, within_s: float = _WITHIN_S) -> watching.Seen:
         """Return the last version of a pod, once it is gone."""
         return self.wait(pod, "the removal", pods.is_gone, within_s=within_s)
+
+    def _catch_up(self) -> None:
+        """Wait for a watcher that is behind: kubectl may have heard first."""
+        listed = {
+            each["metadata"]["name"]: int(each["metadata"]["resourceVersion"])
+            for each in self.get("pods")["items"]
+        }
+        for name, version in listed.items():
+            self.wait(name, f"version {version}", pods.is_as_new_as(version))
+        for name in self.bed.watcher.names(self.name) - listed.keys():
+            self.wait_gone(name)

@@ -1,5 +1,6 @@
 """Pods as tests write and read them."""
 
+from collections.abc import Callable
 from typing import Any
 
 from e2e.watching import Pod, Seen
@@ -111,3 +112,8 @@ def is_deleting(seen: Seen) -> bool:
 def is_gone(seen: Seen) -> bool:
     """Say whether the object is no more."""
     return seen.type == "DELETED"
+
+
+def is_as_new_as(version: int) -> Callable[[Seen], bool]:
+    """Say whether it is of that resourceVersion or later (KEP-5504)."""
+    return lambda seen: int(seen.pod["metadata"]["resourceVersion"]) >= version

@@ -76,7 +76,7 @@ def test_a_linux_image_is_one_waiting_pod(namespace: Namespace, registry: Regist
     namespace.apply(pods.workload("ReplicaSet", "linux", spec, replicas=1))
     wait_until(lambda: _failures(namespace) > 1, "it being tried again", within_s=40)
 
-    (name,) = namespace.bed.watcher.names(namespace.name)
+    (name,) = namespace.names()
     waiting = pods.state(namespace.wait_waiting(name), "waiting")
     assert {each.pod["status"]["phase"] for each in namespace.history(name)} == {"Pending"}
     assert waiting["reason"] == "NotWasm"

@@ -57,17 +57,14 @@ def test_a_rollout_keeps_its_replicas_ready(namespace: Namespace, images: Images
     rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
     namespace.apply(pods.workload("Deployment", "it", spec, replicas=3, strategy=rolling))
     namespace.kubectl("rollout", "status", "deployment/it", "--timeout=30s")
-    began = max(
-        namespace.wait(name, "readiness", pods.is_ready).at
-        for name in namespace.bed.watcher.names(namespace.name)
-    )
+    began = max(namespace.wait(name, "readiness", pods.is_ready).at for name in namespace.names())
     namespace.kubectl("set", "env", "deployment/it", "NEW=1")
     namespace.kubectl("rollout", "status", "deployment/it", "--timeout=60s")
     ready, least = dict[str, bool](), 3
     story = sorted(
         itertools.chain.from_iterable(
             ((seen.at, name, seen) for seen in namespace.history(name))
-            for name in namespace.bed.watcher.names(namespace.name)
+            for name in namespace.names()
         ),
         key=lambda each: each[0],
     )
@@ -112,7 +109,7 @@ def test_a_drain_respects_a_budget(namespace: Namespace, images: Images) -> None
 
     left = namespace.get("pods?labelSelector=app=it&fieldSelector=status.phase=Running")["items"]
     names = [each["metadata"]["name"] for each in left]
-    history = [namespace.history(name) for name in namespace.bed.watcher.names(namespace.name)]
+    history = [namespace.history(name) for name in namespace.names()]
     evicted = [seen for each in history for seen in each[-1:] if pods.is_gone(seen)]
     why = {
         each["reason"]
