@@ -285,6 +285,42 @@ async def test_it_says_what_pods_may_use(made: Made) -> None:
 
 
 @pytest.mark.parametrize("kind", ["fake", "real"])
+async def test_what_was_meant_for_another_runtime_is_not_begun(kind: str) -> None:
+    """Its successor's list may have been taken in by then, or not."""
+    fake = FakeContainers()
+    with running.runtime() as own:
+        containers: interfaces.Containers = fake if kind == "fake" else own.containers
+        wanted = own.spec("sleep", pod="late")
+
+        async def listen() -> None:
+            async for _ in containers.facts():
+                pass
+
+        async def known(*besides: str) -> str:
+            while containers.life() in {"", *besides}:
+                await asyncio.sleep(0.01)
+            return containers.life()
+
+        async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as group:
+            listening = group.create_task(listen())
+            first = await known()
+            if kind == "fake":
+                fake.replace()
+            else:
+                await asyncio.to_thread(own.end)
+                await asyncio.to_thread(own.start)
+            with pytest.raises(errors.Outdated):
+                await containers.start(wanted, life=first)
+            second = await known(first)
+            with pytest.raises(errors.Outdated):
+                await containers.start(wanted, life=first)
+            begun = await containers.start(wanted, life=second)
+            listening.cancel()
+
+    assert begun.id == wanted.id
+
+
+@pytest.mark.parametrize("kind", ["fake", "real"])
 async def test_being_away_is_news(kind: str, runtime: running.RunningRuntime) -> None:
     """A runtime that goes is told with a reason, and its return is a list."""
     fake = FakeContainers()

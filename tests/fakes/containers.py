@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, TypeAlias
 
 from tests.fakes import hosts
@@ -54,6 +54,8 @@ class FakeContainers:
         self._running: dict[records.AttemptId, observed.Running] = {}
         self._all: dict[records.AttemptId, observed.Fact] = {}
         self._readers: list[asyncio.Queue[observed.News]] = []
+        self._lives = 1
+        self._life = ""
 
     async def prepare(self, program: image.Program) -> bool:
         """Remember it, or raise what was set for its digest."""
@@ -63,9 +65,12 @@ class FakeContainers:
         self.prepared.append(program.digest)
         return False
 
-    async def start(self, spec: records.ContainerSpec) -> observed.Running:
+    async def start(self, spec: records.ContainerSpec, *, life: str = "") -> observed.Running:
         """Have it run until it is ended from outside."""
         self._here()
+        if life and life != str(self._lives):
+            text = f"cannot start {spec.id}: the runtime it was meant for is no more"
+            raise errors.Outdated(text, reason="RuntimeUnavailable")
         if spec.module_digest in self.cannot_prepare:
             raise self.cannot_prepare[spec.module_digest]
         if spec.id not in self._running:
@@ -131,13 +136,20 @@ class FakeContainers:
         """Return a small one."""
         return hosts.ROOM
 
+    def life(self) -> str:
+        """Return a number: each `replace` is one more."""
+        return self._life
+
     async def facts(self) -> AsyncIterator[observed.News]:
         """Yield all facts, then changes; a list again after `reconnect`."""
         queue: asyncio.Queue[observed.News] = asyncio.Queue()
         queue.put_nowait(list(self._all.values()))
         self._readers.append(queue)
         while True:
-            yield await queue.get()
+            news = await queue.get()
+            yield news
+            if isinstance(news, Sequence):
+                self._life = str(self._lives)
 
     def end(
         self,
@@ -176,6 +188,16 @@ class FakeContainers:
         """Have every reader of facts lose the runtime, and get a full list."""
         self.disconnect()
         self._send(list(self._all.values()))
+
+    def replace(self) -> None:
+        """End the runtime with all that it runs, and have another in its place."""
+        for each in list(self._all.values()):
+            if isinstance(each, observed.Running):
+                self.end(each.id, 137, EndedBy.UNKNOWN, "ContainerStatusUnknown")
+        ended = (each for each in self._all.values() if isinstance(each, observed.Ended))
+        self._all = {each.id: dataclasses.replace(each, earlier=True) for each in ended}
+        self._lives += 1
+        self.reconnect()
 
     def _tell(self, fact: observed.Fact) -> None:
         self._all[fact.id] = fact

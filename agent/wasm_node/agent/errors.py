@@ -40,6 +40,10 @@ class Throttled(Retryable):
         self.after_s = after_s
 
 
+class Outdated(Retryable):
+    """It was decided by what is no more so: look, and decide anew."""
+
+
 class Unauthorized(Retryable):
     """The other side does not know us: with this identity it never will."""
 

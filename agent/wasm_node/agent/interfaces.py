@@ -107,12 +107,15 @@ class Containers(Protocol):
             Retryable: the runtime is away or out of room.
         """
 
-    async def start(self, spec: records.ContainerSpec) -> observed.Running:
+    async def start(self, spec: records.ContainerSpec, *, life: str = "") -> observed.Running:
         """
         Run one attempt; asked again for the same attempt, it says the same.
 
+        With a `life`, no runtime runs it but the one that said so.
+
         Raises:
             BadInput: this spec can never start.
+            Outdated: the runtime is another one by now.
             Retryable: the runtime is away or out of room.
         """
 
@@ -151,6 +154,13 @@ class Containers(Protocol):
 
     def room(self) -> messages.Room | None:
         """Return what the runtime may use, as it last said; None: never yet."""
+
+    def life(self) -> str:
+        """
+        Return the word of the runtime whose list was taken in last.
+
+        What is decided by facts is for this one. Empty before the first list.
+        """
 
     def facts(self) -> AsyncIterator[observed.News]:
         """

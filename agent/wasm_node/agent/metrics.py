@@ -266,8 +266,9 @@ class _Containers:
         self.execute = inner.execute
         self.forget = inner.forget
         self.room = inner.room
+        self.life = inner.life
         self.facts = inner.facts
 
-    async def start(self, spec: records.ContainerSpec) -> observed.Running:
+    async def start(self, spec: records.ContainerSpec, *, life: str = "") -> observed.Running:
         with self._measured.one():
-            return await self._inner.start(spec)
+            return await self._inner.start(spec, life=life)

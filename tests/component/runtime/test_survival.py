@@ -162,9 +162,10 @@ async def test_nothing_is_begun_for_a_runtime_that_is_no_more(own: RunningRuntim
         await own.run(own.spec("exit", "0", pod="second"))
         await anext(facts)  # so that what was listed has been taken in
         knows = own.containers
+        life = knows.life()
         await _replace(own)
-        with pytest.raises(errors.Retryable, match="has not said yet what it knows"):
-            await knows.start(own.spec("exit", "0", pod="third"))
+        with pytest.raises(errors.Outdated, match="meant for is no more"):
+            await knows.start(own.spec("exit", "0", pod="third"), life=life)
 
 
 async def _replace(own: RunningRuntime) -> None:

@@ -318,6 +318,43 @@ async def test_a_runtime_that_is_away_is_waited_for(bed: Bed) -> None:
     assert bed.container()["state"]["waiting"]["reason"] == "RuntimeUnavailable"
 
 
+class _Slow(localpods.LocalPods):
+    """Pods whose ConfigMaps come when they are let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.let = asyncio.Event(), asyncio.Event()
+
+    async def data(self, namespace: str, kind: str, name: str) -> Mapping[str, bytes] | None:
+        """Wait, and return an empty one."""
+        self.asked.set()
+        await self.let.wait()
+        return {}
+
+
+async def test_a_start_under_way_is_not_for_the_next_runtime(bed: Bed) -> None:
+    """With it the pod begins anew: what was prepared waits for its turn."""
+    slow = bed.pods = _Slow()
+    setup = {"name": "setup", "image": "hello:1"}
+    main = {**setup, "name": "main", "envFrom": [{"configMapRef": {"name": "slow"}}]}
+    bed.apply(pod(restartPolicy="Always", initContainers=[setup], containers=[main]))
+    async with bed.running():
+        await bed.until(lambda: bed.containers.specs)
+        bed.containers.end(bed.containers.specs[0].id, 0)
+        await slow.asked.wait()
+        life = bed.containers.life()
+        bed.containers.replace()
+        await bed.until(lambda: bed.containers.life() != life)
+        slow.let.set()
+        await bed.until(lambda: len(bed.containers.specs) == 2)
+        bed.containers.end(bed.containers.specs[1].id, 0)
+        await bed.until(lambda: bed.container().get("state", {}).get("running"))
+
+    begun = [(each.id.container, each.id.attempt) for each in bed.containers.specs]
+    assert begun == [("setup", 0), ("setup", 1), ("main", 0)]
+    assert "Failed" not in [reason for reason, _ in bed.events.told("p")]
+
+
 async def test_a_pod_that_cannot_run_here_waits_and_says_why(bed: Bed) -> None:
     """An unsupported field starts nothing and fails nothing."""
     bed.apply(pod(hostNetwork=True))

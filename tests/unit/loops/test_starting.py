@@ -57,7 +57,7 @@ async def _start(
         lambda: environment.Place("node", "192.0.2.1", pod_ip),
     )
     here = observed.ImageHere(found.image_id, PROGRAM, found)
-    return await starter.start(pod, pod.container("main"), here, attempt=0)
+    return await starter.start(pod, pod.container("main"), here, attempt=0, life="")
 
 
 async def test_an_object_that_may_not_be_read_is_trouble_with_the_configuration() -> None:

@@ -45,7 +45,7 @@ class RuntimeContainers:
         self._answered: dict[records.AttemptId, observed.Running] = {}
         self._room: messages.Room | None = None
         self._life = ""
-        """The runtime's whose facts are known: nothing is begun for another."""
+        """The runtime's whose facts are known."""
 
     async def prepare(self, program: image.Program) -> bool:
         """Compile the program, however long it takes; a start does it, too."""
@@ -54,7 +54,7 @@ class RuntimeContainers:
             self._prepared[program.digest] = result["kind"] in messages.SERVERS
         return self._prepared[program.digest]
 
-    async def start(self, spec: records.ContainerSpec) -> observed.Running:
+    async def start(self, spec: records.ContainerSpec, *, life: str = "") -> observed.Running:
         """Write the spec down and have it run."""
         try:
             directory = layout.attempt(self._state, layout.checked(spec.id))
@@ -62,9 +62,9 @@ class RuntimeContainers:
             raise errors.BadInput(str(error), reason="CreateContainerError") from error
         await asyncio.to_thread(_write, directory, spec)
         async with connection.Connection.opened(self._socket) as runtime:
-            if self._life and runtime.life != self._life:
-                text = f"cannot start {spec.id}: this runtime has not said yet what it knows"
-                raise errors.Retryable(text, reason="RuntimeUnavailable")
+            if life and runtime.life != life:  # NB: who says hello here is who runs it
+                text = f"cannot start {spec.id}: the runtime it was meant for is no more"
+                raise errors.Outdated(text, reason="RuntimeUnavailable")
             result = await runtime.ask(messages.Start(spec.id))
         fact = messages.Fact.from_message(result["fact"])
         running = _running(fact)
@@ -134,6 +134,10 @@ class RuntimeContainers:
     def room(self) -> messages.Room | None:
         """Return what the runtime said when facts were last asked for."""
         return self._room
+
+    def life(self) -> str:
+        """Return the life of the runtime whose list was taken in last."""
+        return self._life
 
     async def facts(self) -> AsyncIterator[observed.News]:
         """Yield a full list after each connection, then changes."""

@@ -157,6 +157,7 @@ class Reconciler:
             self._cancel_fetches(uid)
         else:
             self._tell_refused(wanted)
+        life = self._hands.starter.life  # NB: with the plan, as a start may take long to prepare
         planned = planning.plan(
             wanted,
             seen,
@@ -165,9 +166,9 @@ class Reconciler:
             ending=self._runtime.is_ending,
         )
         for action in planned:
-            await self._perform(wanted, action)
+            await self._perform(wanted, action, life)
 
-    async def _perform(self, pod: desired.DesiredPod, action: actions.Action) -> None:
+    async def _perform(self, pod: desired.DesiredPod, action: actions.Action, life: str) -> None:
         match action:
             case actions.PullImage(container):
                 self._fetch(pod, pod.container(container))
@@ -178,7 +179,7 @@ class Reconciler:
                     lambda before: dataclasses.replace(before, image=None, failing=None),
                 )
             case actions.StartContainer():
-                await self._start(pod, pod.container(action.container), action)
+                await self._start(pod, pod.container(action.container), action, life)
             case actions.StopContainer():
                 await self._hands.stopper.stop(self._group, pod, action, self._workers.poke)
             case actions.NoteReplaced(attempt):
@@ -248,6 +249,7 @@ class Reconciler:
         pod: desired.DesiredPod,
         wanted: desired.DesiredContainer,
         action: actions.StartContainer,
+        life: str,
     ) -> None:
         seen = self._seen.get(pod.ref.uid)
         here = seen.container(wanted.name).image if seen else None
@@ -271,7 +273,9 @@ class Reconciler:
             settling = records.AttemptId(pod.ref.uid, wanted.name, attempt)
             self._change(settling, settling=settling, unsettled=False)
         try:
-            running = await self._hands.starter.start(pod, wanted, here, attempt)
+            running = await self._hands.starter.start(pod, wanted, here, attempt, life)
+        except errors.Outdated:  # nor is anything else of this plan carried out
+            raise
         except errors.NodeError as error:
             self._failed(pod, wanted, error)
             return

@@ -47,17 +47,24 @@ class Starter:
         self._place = place
         self._eviction = eviction
 
+    @property
+    def life(self) -> str:
+        """Of which runtime all is known: what is planned now is for this one."""
+        return self._containers.life()
+
     async def start(
         self,
         pod: desired.DesiredPod,
         wanted: desired.DesiredContainer,
         here: observed.ImageHere,
         attempt: int,
+        life: str,
     ) -> observed.Running:
         """
-        Run one attempt.
+        Run one attempt that was planned for the runtime of this `life`.
 
         Raises:
+            Outdated: there is another runtime by now.
             NodeError: with the reason for `state.waiting`.
         """
         env = await self._environment(pod, wanted, here)
@@ -95,7 +102,7 @@ class Starter:
             pre_stop_s=pod.terminating().grace_s if wanted.lifecycle.pre_stop else 0.0,
             ends_after=order.ends_after(pod, wanted.name),
         )
-        return await self._containers.start(spec)
+        return await self._containers.start(spec, life=life)
 
     def _log(self, pod: ids.PodRef, container: str, attempt: int) -> Path:
         """As MaxPerPodContainer: of what has ended, one log is kept."""
