@@ -190,7 +190,7 @@ class FakeContainers:
         self._send(list(self._all.values()))
 
     def replace(self) -> None:
-        """End the runtime with all that it runs, and have another in its place."""
+        """End the runtime with all that it runs; another takes its place."""
         for each in list(self._all.values()):
             if isinstance(each, observed.Running):
                 self.end(each.id, 137, EndedBy.UNKNOWN, "ContainerStatusUnknown")

@@ -1,5 +1,6 @@
 """Manifests into wanted pods."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -189,6 +190,59 @@ def test_what_cannot_be_read_is_refused_and_can_be_deleted() -> None:
     assert [each.operator for each in made.tolerations] == ["Exists"]
     (why,) = made.refusals
     assert str(why).startswith("spec: cannot read pod: env A: valueFrom holds nothing")
+
+
+def _probed(name: str = "main", **more: object) -> dict[str, Any]:
+    probe = {"httpGet": {"port": 80}}
+    hook = {"preStop": {"sleep": {"seconds": 1}}}
+    return {"name": name, "image": "x", "livenessProbe": probe, "lifecycle": hook, **more}
+
+
+_NEWER = [{"name": "A", "valueFrom": {"newerRef": {}}}]
+
+
+def test_an_ephemeral_container_that_cannot_be_read_is_refused_alone() -> None:
+    """Nobody can take it away again: the pod that runs is to lose nothing."""
+    spec = {"containers": [_probed()], "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1M"}}]}
+    debugs = [{"name": "new", "image": "x", "env": _NEWER}, {"name": "usual", "image": "x"}]
+    raw = {"metadata": {"name": "p", "uid": "u"}, "spec": {**spec, "ephemeralContainers": debugs}}
+    with pytest.raises(errors.BadInput) as refused:
+        parsing.pod(raw)
+    made = parsing.outline(raw, str(refused.value))
+    without = parsing.pod({**raw, "spec": spec})
+
+    new, usual = made.ephemeral_containers
+    assert made.refusals == usual.refusals == ()
+    assert str(new.refusals[0]).startswith("spec.ephemeralContainers[new]: cannot read pod: env A")
+    assert without == dataclasses.replace(made, ephemeral_containers=())
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"containers": [_probed(env=_NEWER)]},
+        {"containers": [_probed(volumeMounts=[{"name": "v", "mountPath": "/v"}])],
+         "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "a lot"}}]},
+        {"containers": [_probed(), _probed("b", readinessProbe={"periodSeconds": "x"})]},
+        {"containers": [_probed()], "initContainers": [{"name": "i", "image": "x", "env": _NEWER}]},
+        {"containers": [_probed()], "readinessGates": [{"new": 1}]},
+    ],
+    ids=["beside", "volumes", "another", "init", "pod"],
+)  # fmt: skip
+def test_what_can_be_read_of_a_pod_counts(odd: dict[str, Any]) -> None:
+    """It may run already: its probes and hooks are those it had."""
+    raw = {"metadata": {"name": "p", "uid": "u"}, "spec": odd}
+    with pytest.raises(errors.BadInput) as refused:
+        parsing.pod(raw)
+    made = parsing.outline(raw, str(refused.value))
+    usual = _pod({"containers": [_probed()]}).container("main")
+
+    assert (usual.probes, usual.lifecycle) == (
+        made.containers[0].probes,
+        made.containers[0].lifecycle,
+    )
+    assert usual.probes
+    assert [each.path for each in made.refusals] == ["spec"]
 
 
 def test_every_refusal_says_what_to_do() -> None:

@@ -49,7 +49,7 @@ class Starter:
 
     @property
     def life(self) -> str:
-        """Of which runtime all is known: what is planned now is for this one."""
+        """Of which runtime all is known: what is planned now is for it."""
         return self._containers.life()
 
     async def start(

@@ -5,6 +5,7 @@ Called at the edge (`agent.kube` for the API server's objects, `agent.files`
 for manifests on disk); everything further in is typed and frozen.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -37,6 +38,7 @@ _OF_AN_OUTLINE = (
     "terminationGracePeriodSeconds",
     "tolerations",
 )
+_EPHEMERAL = "ephemeralContainers"
 _OF_A_CONTAINER = ("name", "image", "resources", "restartPolicy")
 """What decides whether and how a pod may be here; it must not fail for less."""
 
@@ -59,18 +61,71 @@ def outline(raw: Mapping[str, Any], why: str) -> desired.DesiredPod:
     Return what can be read of a Pod that `pod` cannot read.
 
     It is refused, so that it waits and says why, and it can be deleted: to the
-    node it must not look as if it were not there.
+    node it must not look as if it were not there. Each field that can be read
+    counts, as it may run already: a probe or a hook is not to get lost because
+    of what stands beside it. Where all but ephemeral containers can be read,
+    only those are refused: nobody can remove one from a pod that runs.
 
     Raises:
-        BadInput: not even so much can be read.
+        BadInput: not even what has to be known of it can be read.
     """
     spec = raw.get("spec") or {}
+    kept = _legible_spec(raw, spec)
+    made = pod({**raw, "spec": kept})
+    try:
+        pod({**raw, "spec": {**spec, _EPHEMERAL: ()}})
+    except errors.BadInput:
+        return dataclasses.replace(made, refusals=(*made.refusals, desired.Refusal("spec", why)))
+    whole = [each["name"] for each in kept[_EPHEMERAL] if each in spec[_EPHEMERAL]]
+    ephemeral = (
+        each if each.name in whole else _refused(each, why) for each in made.ephemeral_containers
+    )
+    return dataclasses.replace(made, ephemeral_containers=tuple(ephemeral))
+
+
+def _refused(added: desired.DesiredContainer, why: str) -> desired.DesiredContainer:
+    told = desired.Refusal(f"spec.{_EPHEMERAL}[{added.name}]", why)
+    return dataclasses.replace(added, refusals=(*added.refusals, told))
+
+
+def _legible_spec(raw: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a spec without what makes it one that cannot be read."""
     kept = {key: spec[key] for key in _OF_AN_OUTLINE if key in spec}
+    kept |= _legible(
+        {each: spec[each] for each in spec if each not in fields.CONTAINER_LISTS},
+        kept,
+        lambda part: pod({**raw, "spec": {**part, "containers": ()}}),
+    )
+    has_volumes = "volumes" in kept
     for each in fields.CONTAINER_LISTS:
         listed = spec.get(each) or ()
-        kept[each] = [{key: one[key] for key in _OF_A_CONTAINER if key in one} for one in listed]
-    made = pod({**raw, "spec": kept})
-    return dataclasses.replace(made, refusals=(*made.refusals, desired.Refusal("spec", why)))
+        kept[each] = [_legible_container(one, has_volumes=has_volumes) for one in listed]
+    return kept
+
+
+def _legible_container(raw: Mapping[str, Any], *, has_volumes: bool) -> Mapping[str, Any]:
+    """Return it as it is, or as much of it as can be read."""
+    if "volumeMounts" in raw and not has_volumes:
+        raw = {key: value for key, value in raw.items() if key != "volumeMounts"}
+    kept = {key: raw[key] for key in _OF_A_CONTAINER if key in raw}
+    return _legible(raw, kept, _read_container)
+
+
+def _read_container(raw: Mapping[str, Any]) -> object:
+    read = msgspec.convert(raw, manifest.Container, strict=False)
+    return _container(read, desired.RestartPolicy.NEVER)
+
+
+def _legible(
+    raw: Mapping[str, Any], kept: Mapping[str, Any], read: Callable[[Mapping[str, Any]], object]
+) -> dict[str, Any]:
+    """Return what is kept, with each other field that can be read."""
+    found = dict(kept)
+    for key, value in raw.items():
+        with contextlib.suppress(ValueError, errors.BadInput):
+            read({**kept, key: value})
+            found[key] = value
+    return found
 
 
 def _pod(raw: Mapping[str, Any]) -> desired.DesiredPod:
