@@ -49,9 +49,9 @@ Each field of the API has one of three fates:
   names the field and says what to do, and it starts once the field is gone. A value that asks for
   nothing, such as `hostNetwork: false`, is no reason to wait.
 
-What this version cannot read at all, as it is newer, is refused likewise. Of a pod that runs already,
-as after the agent was set back to an older version, everything else still holds: its probes, its
-hooks, its limits. An ephemeral container that cannot be read waits alone.
+What this version cannot read at all, as it is newer, is refused likewise. Of a pod that runs
+already, as after a step back to an older version, everything else still holds: its probes, hooks
+and limits. An ephemeral container that cannot be read waits alone.
 
 A test walks the schema of a real API server and fails on a field that is missing here.
 """
