@@ -12,8 +12,9 @@ What is stopped to make way for the next attempt, as a probe has failed or its
 image is another now, is followed within the same SyncPod, which knows no ending
 but those before it. So the wait counts from the end of the attempt before: it
 is over already where the one that is stopped lived longer. Else the SyncPod
-only stops it, and a later one waits as after any other ending. The first stop
-finds no ending at all, and so begins no series.
+only stops it; a later one asks its policy of how it has ended, and waits, as
+after any other ending. The first stop finds no ending at all, and so begins no
+series.
 """
 
 import dataclasses
@@ -83,17 +84,30 @@ def _restart(
 ) -> Start | None:
     if not again and not is_followed(wanted, seen, ended):
         return None
-    ran_s = ended.finished_at - ended.started_at
-    anew = again or ran_s > RESET_AFTER_S or images.is_changed(wanted, seen)  # GetBackoffKey
-    backoff_s = 0.0 if anew else seen.backoff_s
+    backoff_s = 0.0 if again else _backoff_s(wanted, seen, ended)
     longer_s = min(max(FIRST_BACKOFF_S, 2 * backoff_s), most_s)
     attempt, at = ended.id.attempt + 1, ended.finished_at + backoff_s
-    if seen.replaced == ended.id.attempt:
-        if seen.last is None:
-            return Start(attempt, 0.0, backoff_s)
-        if seen.last.finished_at + backoff_s <= ended.finished_at:
-            return Start(attempt, 0.0, longer_s)
+    if _makes_way(wanted, seen, ended):
+        return Start(attempt, 0.0, longer_s if seen.last else backoff_s)
     return Start(attempt, at if backoff_s else 0.0, longer_s)
+
+
+def _backoff_s(
+    wanted: desired.DesiredContainer, seen: observed.ObservedContainer, ended: observed.Ended
+) -> float:
+    ran_s = ended.finished_at - ended.started_at
+    anew = ran_s > RESET_AFTER_S or images.is_changed(wanted, seen)  # GetBackoffKey
+    return 0.0 if anew else seen.backoff_s
+
+
+def _makes_way(
+    wanted: desired.DesiredContainer, seen: observed.ObservedContainer, ended: observed.Ended
+) -> bool:
+    """Say whether the SyncPod that stopped it begins the next at once."""
+    if seen.replaced != ended.id.attempt:
+        return False
+    waited_s = _backoff_s(wanted, seen, ended)
+    return seen.last is None or seen.last.finished_at + waited_s <= ended.finished_at
 
 
 def failed(
@@ -132,9 +146,15 @@ def is_followed(
     Say whether one more attempt follows an ending.
 
     One that is stopped to make way for the next is followed whatever its policy
-    says (computePodActions), even where it has ended by itself meanwhile.
+    says (computePodActions), even where it has ended by itself meanwhile. In
+    its back-off only how it has ended counts (ShouldContainerBeRestarted): that
+    it was told to end does not.
     """
-    return seen.replaced == ended.id.attempt or wants_restart(wanted, ended)
+    if _makes_way(wanted, seen, ended):
+        return True
+    if seen.replaced == ended.id.attempt and ended.exit.ended_by is records.EndedBy.STOP:
+        return is_expected(wanted, ended)
+    return wants_restart(wanted, ended)
 
 
 def wants_restart(wanted: desired.DesiredContainer, ended: observed.Ended) -> bool:
