@@ -85,6 +85,33 @@ def test_a_deletion_by_force_calls_the_hook(
     assert [path for path, _ in health.asked] == ["/forced"]
 
 
+def test_a_sidecar_calls_its_hook_beside_the_end_of_others(
+    namespace: Namespace, images: Images, health: Health
+) -> None:
+    """It is asked while they still run, once, and ends after them."""
+    ask = {"httpGet": {"path": "/side", "port": health.port, "host": "127.0.0.1"}}
+    wanted = _pod(images, {"preStop": {"sleep": {"seconds": 2}}})
+    main = wanted["spec"]["containers"][0]
+    side = main | {"name": "side", "restartPolicy": "Always", "lifecycle": {"preStop": ask}}
+    wanted["spec"]["initContainers"] = [side]
+    namespace.apply(wanted)
+    namespace.wait_running("hooked")
+    before = list(health.asked)
+    namespace.kubectl("delete", "pod", "hooked", "--wait=false")
+    wait_until(lambda: health.asked, "the hook's request", within_s=10)
+    meanwhile = namespace.get("pods/hooked")
+    last = namespace.wait_gone("hooked").pod["status"]
+    (main_ended,), (side_ended,) = last["containerStatuses"], last["initContainerStatuses"]
+    main_at, side_at = (
+        each["state"]["terminated"]["finishedAt"] for each in (main_ended, side_ended)
+    )
+
+    assert (before, [path for path, _ in health.asked]) == ([], ["/side"])
+    assert pods.state(meanwhile, "running")
+    assert meanwhile["metadata"]["deletionTimestamp"]
+    assert main_at <= side_at
+
+
 def test_until_its_hook_is_done_it_has_not_begun(namespace: Namespace, images: Images) -> None:
     """It waits as one that is being created, and runs after that."""
     namespace.apply(_pod(images, {"postStart": {"sleep": {"seconds": 2}}}))
