@@ -108,6 +108,15 @@ def test_gauges_are_read_when_somebody_asks() -> None:
     assert found["wasm_node_info['1.2']"] == 1
 
 
+def test_counters_of_a_kubelet_have_its_names() -> None:
+    """Without the `_total` that others have."""
+    made = metrics.Metrics(version="1.2")
+    counts = {"memory.available": 2.0}
+    made.kubelets(("kubelet_evictions", "Pods.", "eviction_signal", lambda: counts))
+
+    assert _read(made)["kubelet_evictions['memory.available']"] == 2
+
+
 def test_counters_are_read_when_somebody_asks() -> None:
     """What is counted elsewhere is shown as a counter, by its label."""
     made = metrics.Metrics(version="1.2")

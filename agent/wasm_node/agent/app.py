@@ -200,6 +200,14 @@ async def _serve(
                 pods.collected,
             ),
         )
+        measured.kubelets(
+            (
+                "kubelet_evictions",
+                "Pods that were evicted, by what the node was short of, or by their own limit.",
+                "eviction_signal",
+                pods.evictions,
+            ),
+        )
         readable = pod_logs.PodLogs(logs, news, look_up=pods.look_up, is_running=pods.is_running)
         server = kubelet.KubeletServer(
             known.kubelet,

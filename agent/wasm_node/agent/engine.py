@@ -106,6 +106,7 @@ class PodEngine:
             outside.puller, outside.containers, outside.events, outside.clock, outside.progress
         )
         expeller = expelling.Expeller(self._wanted, self._seen, self._kept, outside.events)
+        self._expeller = expeller
         self._collector: collecting.Collector | None = None
         self._evicting: evicting.Evicting | None = None
         if sources is not None:
@@ -310,6 +311,10 @@ class PodEngine:
     def collected(self) -> Mapping[str, float]:
         """Return how many images were removed as unused, by why."""
         return self._collector.collected if self._collector else {}
+
+    def evictions(self) -> Mapping[str, float]:
+        """Return how many pods were evicted, by what for."""
+        return self._expeller.evictions
 
     async def traffic(self) -> list[traffic.Told]:
         """Return what workers of containers that serve HTTP have counted."""

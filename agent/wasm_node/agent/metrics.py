@@ -26,7 +26,11 @@ _PULL_BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 Gauge = tuple[str, str, str, Callable[[], Mapping[str, float]]]
 """Name, help, label name (empty: none), and values by label value."""
 
-_Family: TypeAlias = metrics_core.GaugeMetricFamily | metrics_core.CounterMetricFamily
+_Family: TypeAlias = (
+    metrics_core.GaugeMetricFamily
+    | metrics_core.CounterMetricFamily
+    | metrics_core.UnknownMetricFamily
+)
 
 
 class Metrics:
@@ -82,6 +86,15 @@ class Metrics:
     def counters(self, *wanted: Gauge) -> None:
         """Show them as what only grows; names without their `_total`."""
         self._registry.register(_Values(wanted, metrics_core.CounterMetricFamily))
+
+    def kubelets(self, *wanted: Gauge) -> None:
+        """
+        Show counters that a kubelet has, by its very names.
+
+        Those have no `_total`, which every counter has here: so they are of no
+        type, and count as well.
+        """
+        self._registry.register(_Values(wanted, metrics_core.UnknownMetricFamily))
 
     def text(self, told: Sequence[traffic.Told] = ()) -> bytes:
         """

@@ -67,11 +67,12 @@ class Bed:
         for store in (self.wanted, self.seen):
             store.listed.set()
         sources = evicting.Sources(RULES, self.resources, self._disk, self.images)
+        self.expeller = expelling.Expeller(self.wanted, self.seen, self.kept, self.events)
         self.evicting = evicting.Evicting(
             sources,
             self.wanted,
             self.seen,
-            expelling.Expeller(self.wanted, self.seen, self.kept, self.events),
+            self.expeller,
             self.logs,
             self.collector,
             self.events,
@@ -159,6 +160,57 @@ async def test_one_that_does_not_go_is_not_waited_for_for_ever(bed: Bed) -> None
     await bed.evicting.look()
 
     assert (before, bed.evicted()) == (["stuck"], ["next", "stuck"])
+
+
+async def test_one_that_is_late_is_told_of_once(bed: Bed) -> None:
+    """Ten seconds after it was told, as killPodNow; not who has ended."""
+    bed.resources.memory = LOW
+    late = bed.run("late", 9)
+    await bed.evicting.look()
+    bed.clock.advance(9.9)
+    await bed.evicting.look()
+    early = bed.events.reasons()
+    for _ in range(3):
+        bed.clock.advance(0.1)
+        await bed.evicting.look()
+    told = bed.events.told("late")
+    bed.end(late)
+    in_time = bed.run("in-time", 5)
+    await bed.evicting.look()
+    bed.end(in_time)
+    bed.clock.advance(11)
+    await bed.evicting.look()
+
+    assert early == ["Evicted"]
+    said = "Container runtime did not kill the pod within specified grace period."
+    assert told[1:] == [("ExceededGracePeriod", said)]
+    assert [reason for reason, _ in bed.events.told("in-time")] == ["Evicted"]
+
+
+async def test_one_with_a_grace_has_half_as_long_again(bed: Bed) -> None:
+    """Of what it was given: no more than evictionMaxPodGracePeriod."""
+    bed.resources.memory = SOFT
+    bed.run("late", 9, terminationGracePeriodSeconds=60)
+    for wait_s in (0, 30, 29.9):
+        bed.clock.advance(wait_s)
+        await bed.evicting.look()
+    early = bed.events.reasons()
+    bed.clock.advance(0.1)
+    await bed.evicting.look()
+
+    assert (early, bed.events.reasons()) == (["Evicted"], ["Evicted", "ExceededGracePeriod"])
+
+
+async def test_evictions_are_counted(bed: Bed) -> None:
+    """By what the node was short of, as kubelet_evictions has it."""
+    bed.resources.memory = LOW
+    bed.run("p", 9)
+    before = dict(bed.expeller.evictions)
+    await bed.evicting.look()
+    await bed.evicting.look()
+
+    assert set(before.values()) == {0}
+    assert bed.expeller.evictions == before | {"memory.available": 1}
 
 
 async def test_who_goes_for_its_own_limit_is_waited_for(bed: Bed) -> None:

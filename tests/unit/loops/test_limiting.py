@@ -30,11 +30,12 @@ class Bed:
         self.events = cluster.FakeEvents()
         self.clock = clocks.FakeClock()
         self.told: list[ids.PodUid] = []
+        self.expeller = expelling.Expeller(self.wanted, self.seen, self.kept, self.events)
         self.limiting = limiting.Limiting(
             self.resources,
             self.wanted,
             self.seen,
-            expelling.Expeller(self.wanted, self.seen, self.kept, self.events),
+            self.expeller,
             self.logs,
             self.clock,
             self.told.append,
@@ -84,6 +85,7 @@ async def test_who_is_over_goes(bed: Bed) -> None:
     assert [bed.evicted(each) for each in over] == [expected, expected]
     assert bed.evicted(within) is None
     assert bed.told == over
+    assert bed.expeller.evictions["emptydirfs.limit"] == 2
     assert [(each.reason, each.message) for _, each in bed.events.emitted] == [("Evicted", why)] * 2
 
 

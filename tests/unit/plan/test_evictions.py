@@ -314,6 +314,11 @@ def _limited(
 
 OF_VOLUME = 'Usage of EmptyDir volume "v" exceeds the limit "1Mi". '
 OF_POD = "Pod ephemeral local storage usage exceeds the total limit of containers {}. "
+_OF_SIGNAL = {
+    "Usage": "emptydirfs.limit",
+    "Pod": "ephemeralpodfs.limit",
+    "Container": "ephemeralcontainerfs.limit",
+}
 OF_CONTAINER = 'Container c0 exceeded its local ephemeral storage limit "1Mi". '
 
 
@@ -354,7 +359,9 @@ def test_limits(
     uses = evictions.on_disk({name: _disk(used) for name, used in containers.items()})
     disks = None if volumes is None else {name: _disk(used) for name, used in volumes.items()}
 
-    assert evictions.over_limit(evictions.Candidate(pod, uses, disks)) == said
+    over = evictions.over_limit(evictions.Candidate(pod, uses, disks))
+    assert (over.message if over else None) == said
+    assert over is None or _OF_SIGNAL[said.partition(" ")[0] if said else ""] == over.signal
 
 
 def test_what_a_container_has_on_the_disk() -> None:

@@ -82,6 +82,8 @@ class Evicting:
         self._memory = planning.Memory()
         self._going: set[ids.PodUid] = set()
         self._going_until = 0.0
+        self._due: dict[ids.PodUid, float] = {}
+        """When each that was told to go should have ended."""
         self._cleared: set[ids.PodUid] = set()
         self._said = ""
         self._attempted = ("", 0.0)
@@ -113,6 +115,7 @@ class Evicting:
             NodeError: the runtime cannot tell who uses what.
         """
         await self._expeller.keep_rest()
+        self._tell_overdue()
         levels = await self._levels()
         now = self._clock.monotonic()
         self._memory = planning.look(self._rules, self._memory, levels, now)
@@ -151,7 +154,21 @@ class Evicting:
     def await_end(self, uid: ids.PodUid) -> None:
         """Evict none for pressure until that one has gone, or for a while."""
         self._going.add(uid)
-        self._going_until = self._clock.monotonic() + _CLEANUP_S
+        now = self._clock.monotonic()
+        self._going_until = now + _CLEANUP_S
+        wanted, seen = self._wanted.get(uid), self._seen.get(uid)
+        if wanted and seen and seen.evicted:
+            self._due[uid] = now + planning.overdue_s(wanted, seen.evicted)
+
+    def _tell_overdue(self) -> None:
+        now = self._clock.monotonic()
+        for uid, at in tuple(self._due.items()):
+            wanted = self._wanted.get(uid)
+            if wanted is None or self._is_over(uid):
+                del self._due[uid]
+            elif now >= at:
+                del self._due[uid]
+                self._expeller.overdue(wanted.ref)
 
     def _is_going(self, now: float) -> bool:
         """Say whether what was evicted last still needs time."""
@@ -257,5 +274,6 @@ class Evicting:
         ref, now = going.pod.ref, self._clock.now()
         why = planning.message(threshold, level, going)
         grace_s = planning.grace_s(self._rules, threshold)
-        if await self._expeller.expel(ref, observed.Evicted(why, grace_s, now)):
+        evicted = observed.Evicted(why, grace_s, now)
+        if await self._expeller.expel(ref, evicted, threshold.signal):
             self.await_end(ref.uid)

@@ -66,9 +66,9 @@ class Limiting:
         self._partial &= {each.ref.uid for each in limited}
         for each in limited:
             weighed = await weighing.on_disk(each, self._resources, self._logs)
-            why = planning.over_limit(weighed)
-            if why is not None:
-                await self._evict(each.ref, why)
+            over = planning.over_limit(weighed)
+            if over is not None:
+                await self._evict(each.ref, over)
             elif weighed.volumes is not None and not weighed.is_whole:
                 self._tell_partial(each.ref)
 
@@ -78,12 +78,13 @@ class Limiting:
             return False
         return planning.is_limited(wanted, seen, self._clock.now())
 
-    async def _evict(self, pod: ids.PodRef, why: str) -> None:
+    async def _evict(self, pod: ids.PodRef, over: planning.OverLimit) -> None:
         wanted = self._wanted.get(pod.uid)
         if wanted is None or not self._is_limited(wanted):
             return  # it has ended well while it was looked at
-        evicted = observed.Evicted(why, planning.HARD_GRACE_S, self._clock.now(), disruption=None)
-        if await self._expeller.expel(pod, evicted):
+        grace_s, now = planning.HARD_GRACE_S, self._clock.now()
+        evicted = observed.Evicted(over.message, grace_s, now, disruption=None)
+        if await self._expeller.expel(pod, evicted, over.signal):
             self._evicted(pod.uid)
 
     def _tell_partial(self, pod: ids.PodRef) -> None:

@@ -16,7 +16,15 @@ from wasm_node.protocol import messages
 
 HARD_GRACE_S = 1.0
 """immediateEvictionGracePeriodSeconds."""
+LEAST_WAIT_S = 10.0
+"""minTimeout of killPodNow."""
 REASON = "Evicted"
+
+VOLUME_LIMIT = "emptydirfs.limit"
+POD_LIMIT = "ephemeralpodfs.limit"
+CONTAINER_LIMIT = "ephemeralcontainerfs.limit"
+SIGNALS = (*thresholds.Signal, VOLUME_LIMIT, POD_LIMIT, CONTAINER_LIMIT)
+"""What pods are evicted for: the label of kubelet_evictions."""
 
 _SHORT = manifest.Taint("node.kubernetes.io/memory-pressure", "NoSchedule")
 
@@ -171,6 +179,11 @@ def grace_s(rules: thresholds.Rules, threshold: thresholds.Threshold) -> float:
     return HARD_GRACE_S if threshold.hard else max(HARD_GRACE_S, rules.most_pod_grace_s)
 
 
+def overdue_s(wanted: desired.DesiredPod, evicted: observed.Evicted) -> float:
+    """Return when it should have ended, from when it was told (killPodNow)."""
+    return max(LEAST_WAIT_S, 1.5 * min(wanted.grace_s, evicted.grace_s))
+
+
 def message(threshold: thresholds.Threshold, level: messages.Level, going: Candidate) -> str:
     """Say why a pod was evicted (evictionMessage)."""
     resource = threshold.signal.resource
@@ -209,7 +222,21 @@ def _together(disks: Sequence[messages.DiskUse]) -> messages.DiskUse:
     )
 
 
-def over_limit(each: Candidate) -> str | None:
+@dataclasses.dataclass(frozen=True)
+class OverLimit:
+    """
+    A pod has more on the disk than it may.
+
+    Attributes:
+        signal: of which limit, for figures.
+        message: for people.
+    """
+
+    signal: str
+    message: str
+
+
+def over_limit(each: Candidate) -> OverLimit | None:
     """
     Say which limit of its own a pod is over, as a kubelet does; None: none.
 
@@ -220,15 +247,15 @@ def over_limit(each: Candidate) -> str | None:
     for name, limit in limits.volumes.items():
         used = (each.volumes or {}).get(name, NO_DISK)
         if used.used_bytes > limit.size_bytes > 0:
-            return f'Usage of EmptyDir volume "{name}" exceeds the limit "{limit}". '
+            said = f'Usage of EmptyDir volume "{name}" exceeds the limit "{limit}". '
+            return OverLimit(VOLUME_LIMIT, said)
     if limits.pod is not None and each.used(thresholds.Signal.DISK) > limits.pod.size_bytes:
-        return (
-            "Pod ephemeral local storage usage exceeds the total limit of containers"
-            f" {limits.pod}. "
-        )
+        total = f"the total limit of containers {limits.pod}. "
+        return OverLimit(POD_LIMIT, f"Pod ephemeral local storage usage exceeds {total}")
     for name, limit in limits.containers.items():
         if each.uses.get(name, Use()).disk.used_bytes > limit.size_bytes > 0:
-            return f'Container {name} exceeded its local ephemeral storage limit "{limit}". '
+            said = f'Container {name} exceeded its local ephemeral storage limit "{limit}". '
+            return OverLimit(CONTAINER_LIMIT, said)
     return None
 
 
