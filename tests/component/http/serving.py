@@ -1,22 +1,25 @@
 """A worker that serves HTTP, run by a real runtime, and clients for it."""
 
+import asyncio
 import contextlib
 import dataclasses
 import json
 import socket
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
+from e2e.cluster import ports
 from tests.component.http import programs
 from tests.component.runtime import running
 from wasm_node.protocol import layout, records
 
 LOOPBACK = "127.0.0.1"
+_GIVEN: set[int] = set()
 DENIED = "error 15"  # cases of wasi:http's error-code, the same in 0.2 and 0.3
 PROHIBITED = "error 4"
 
@@ -145,9 +148,16 @@ def granted(spec: records.ContainerSpec, grants: records.Grants) -> records.Cont
 
 
 def free_port() -> int:
-    """Return a port that nobody has."""
-    with socket.create_server((LOOPBACK, 0)) as chosen:
-        return int(chosen.getsockname()[1])
+    """
+    Return a port that nobody has, another one at each call.
+
+    It is none that the kernel gives to clients, so it stays free until then.
+    """
+    while True:
+        with ports.claim() as port:
+            if port not in _GIVEN:
+                _GIVEN.add(port)
+                return port
 
 
 def read_all(connection: socket.socket) -> bytes:
@@ -161,6 +171,29 @@ def ask(connection: socket.socket, request: bytes) -> bytes:
     with contextlib.suppress(ConnectionResetError):
         return read_all(connection)
     return b""
+
+
+@contextlib.asynccontextmanager
+async def held(made: Worker, count: int) -> AsyncIterator[Callable[[], Awaitable[list[bytes]]]]:
+    """
+    Have so many requests under way for as long as the test wants.
+
+    Their guests wait for the rest of what they are to echo; what is given
+    sends that, and returns the answers.
+    """
+    head = b"POST /echo HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: 5\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(made.raw()) for _ in range(count)]
+        for each in clients:
+            each.sendall(head)
+        async with asyncio.timeout(running.WITHIN_S):
+            while (await made.stats())["in_flight"] < count:
+                await asyncio.sleep(0.01)
+
+        async def finish() -> list[bytes]:
+            return [await asyncio.to_thread(ask, each, b"hello") for each in clients]
+
+        yield finish
 
 
 def get(path: str, *headers: str) -> bytes:

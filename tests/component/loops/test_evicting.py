@@ -34,7 +34,8 @@ from wasm_node.runtime.limits import groups, hierarchies
 
 MIB = 1 << 20
 LIMIT = 320 * MIB
-WITHIN_S = 18
+WITHIN_S = 50
+pytestmark = pytest.mark.timeout(60)  # guests that take their memory slowly
 HARD = thresholds.Rules(thresholds.parse({"memory.available": "100Mi"}, {}, {}, {}))
 
 
@@ -180,7 +181,7 @@ async def test_eviction_comes_before_the_kernel(small: Bed, group: Group) -> Non
     async with small.node(HARD) as node:
         modest = [small.apply(f"m{n}", "hold", "20", **_asking("40Mi")) for n in range(2)]
         await small.until(lambda: all(small.holds(each, 20) for each in modest))
-        greedy = small.apply("greedy", "hold", "1000", "25")
+        greedy = small.apply("greedy", "hold", "1000", "40")  # 3 s from threshold to limit
         status = await small.pods.over(greedy)
         conditions = node.health.pressures if node.health else None
         phases = [small.phase(each) for each in modest]

@@ -95,6 +95,7 @@ async def test_it_sees_what_its_attempt_sees(shared: RunningRuntime, greeted: Pa
         await program.read()
         pids = workers(shared)
         owners = {_owner(pid) for pid in (worker.pid, *pids)}
+    until(lambda: not workers(shared), "it is killed")
 
     assert (b"A=1\nB=\n", b"hello\n") == (environment.out, file.out)
     assert beyond.how.code != 0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.component.http.serving import free_port
 from wasm_node.protocol import layout, records, settings
 from wasm_node.runtime import listeners
 
@@ -66,11 +67,6 @@ def _beside(http: records.Http, *more: tuple[str, int]) -> records.Http:
     return dataclasses.replace(http, host_ports=made)
 
 
-def _free_port() -> int:
-    with socket.create_server((_LOOPBACK, 0)) as chosen:
-        return int(chosen.getsockname()[1])
-
-
 @contextlib.contextmanager
 def _worker(
     here: listeners.Listeners, each: records.AttemptId, http: records.Http
@@ -91,7 +87,7 @@ def _answers(port: int, address: str = _LOOPBACK) -> bool:
 
 def test_attempts_of_one_owner_share_a_queue(bed: Bed) -> None:
     """A connection that nobody has accepted yet is anybody's of the owner."""
-    port, here = _free_port(), bed.next()
+    port, here = free_port(), bed.next()
     http = _http("ns/Deployment/web", port)
     with _worker(here, _attempt("b"), http) as (stays,):
         with _worker(here, _attempt("a"), http):
@@ -104,7 +100,7 @@ def test_attempts_of_one_owner_share_a_queue(bed: Bed) -> None:
 
 def test_a_port_has_one_owner(bed: Bed) -> None:
     """Another's is refused, with both names and what to do; then it is free."""
-    port, here = _free_port(), bed.next()
+    port, here = free_port(), bed.next()
     with (
         _worker(here, _attempt("a"), _http("ns/Deployment/web", port)),
         pytest.raises(listeners.PortTaken) as caught,
@@ -132,7 +128,7 @@ def test_a_port_of_somebody_else_on_the_host(bed: Bed) -> None:
 
 def test_listeners_outlive_a_supervisor(bed: Bed) -> None:
     """The next one has the same queues, and knows whose they are."""
-    port = _free_port()
+    port = free_port()
     http = _http("ns/Deployment/web", port)
     bed.killed({_attempt("a"): http})
     with socket.create_connection((_LOOPBACK, port)) as client:
@@ -149,7 +145,7 @@ def test_listeners_outlive_a_supervisor(bed: Bed) -> None:
 
 def test_listeners_outlive_many_supervisors(bed: Bed) -> None:
     """However often one takes over and dies, one message is left."""
-    port = _free_port()
+    port = free_port()
     http = _http("ns/Deployment/web", port)
     bed.killed({_attempt("a"): http})
     for _ in range(3):
@@ -164,7 +160,7 @@ def test_listeners_outlive_many_supervisors(bed: Bed) -> None:
 
 def test_what_nobody_uses_any_more_is_closed(bed: Bed) -> None:
     """Ports and doors of attempts that ended unseen are gone after adoption."""
-    ports = [_free_port(), _free_port()]
+    ports = [free_port(), free_port()]
     used = {_attempt(f"{port}"): _http(f"ns/Pod/{port}", port) for port in ports}
     bed.killed(used)
     kept = _attempt(f"{ports[0]}")
@@ -178,7 +174,7 @@ def test_what_nobody_uses_any_more_is_closed(bed: Bed) -> None:
 
 def test_ports_of_the_host_are_opened_beside(bed: Bed) -> None:
     """On the address that is wanted, or on ours; all are closed together."""
-    own, other, third, here = _free_port(), _free_port(), _free_port(), bed.next()
+    own, other, third, here = free_port(), free_port(), free_port(), bed.next()
     http = _beside(_http("ns/Pod/a", own), ("", own), ("", other), ("127.0.0.2", third))
     with _worker(here, _attempt("a"), http) as made:
         where = [each.getsockname() for each in made]
@@ -191,8 +187,8 @@ def test_ports_of_the_host_are_opened_beside(bed: Bed) -> None:
 
 def test_an_address_may_be_anothers(bed: Bed) -> None:
     """One port, two addresses, two owners; and one that has it of both."""
-    port, here = _free_port(), bed.next()
-    second = _beside(_http("ns/Pod/b", _free_port()), ("127.0.0.2", port))
+    port, here = free_port(), bed.next()
+    second = _beside(_http("ns/Pod/b", free_port()), ("127.0.0.2", port))
     with (
         _worker(here, _attempt("a"), _http("ns/Pod/a", port)),
         _worker(here, _attempt("b"), second),
@@ -206,7 +202,7 @@ def test_an_address_may_be_anothers(bed: Bed) -> None:
 def test_every_address_has_one_of_them_within(bed: Bed) -> None:
     """A runtime on all addresses has a port on each; another never does."""
     every = Bed(dataclasses.replace(bed.settings, address=""), bed.kept, bed.made)
-    port, here = _free_port(), every.next()
+    port, here = free_port(), every.next()
     http = _beside(_http("ns/Pod/a", port), ("127.0.0.2", port))
     with _worker(here, _attempt("a"), http) as made:
         assert 1 == len(made)
@@ -217,8 +213,8 @@ def test_every_address_has_one_of_them_within(bed: Bed) -> None:
 
 def test_ports_of_the_host_outlive_a_supervisor(bed: Bed) -> None:
     """The next one knows them by their addresses."""
-    port = _free_port()
-    http = _beside(_http("ns/Pod/a", _free_port()), ("127.0.0.2", port))
+    port = free_port()
+    http = _beside(_http("ns/Pod/a", free_port()), ("127.0.0.2", port))
     bed.killed({_attempt("a"): http})
     heir = bed.next()
     heir.adopt({_attempt("a"): http})

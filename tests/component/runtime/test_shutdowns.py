@@ -262,7 +262,7 @@ async def test_what_others_took_is_off_a_sidecars_time(own: RunningRuntime) -> N
         "server": _sleeper(own, "pod", "server", ends_after=("main",)),
         "main": _sleeper(own, "pod"),
     }
-    specs["server"] = dataclasses.replace(specs["server"], stop_grace_s=3.0)
+    specs["server"] = dataclasses.replace(specs["server"], stop_grace_s=3.9)
     specs["main"] = dataclasses.replace(specs["main"], stop_grace_s=2.0)
     for each in specs.values():
         await own.started(each)
@@ -277,7 +277,7 @@ async def test_what_others_took_is_off_a_sidecars_time(own: RunningRuntime) -> N
 
     since = main.finished_at_ns / 1e9
     assert 5.9 < agent.held["pod/hooked"] - begun < 7.9  # anew it would be 8
-    assert 1.9 < server.finished_at_ns / 1e9 - since < 2.9
+    assert 1.9 < server.finished_at_ns / 1e9 - since < 3.8  # anew it would be 3.9
 
 
 async def test_nobody_calls_hooks_without_an_agent(own: RunningRuntime) -> None:
@@ -409,11 +409,11 @@ async def test_a_supervisor_that_is_killed_gives_nobody_more_time(own: RunningRu
     specs = {
         "low": own.spec("sleep", pod="low"),
         "first": _sleeper(own, "first", pre_stop_s=60.0),
-        "short": dataclasses.replace(own.spec("sleep", pod="short"), stop_grace_s=1.0),
-        "main": dataclasses.replace(own.spec("sleep", pod="pod"), stop_grace_s=1.5),
+        "short": dataclasses.replace(own.spec("sleep", pod="short"), stop_grace_s=2.0),
+        "main": dataclasses.replace(own.spec("sleep", pod="pod"), stop_grace_s=2.2),
         "side": _sleeper(own, "pod", "side", ends_after=("main",)),
     }
-    specs["side"] = dataclasses.replace(specs["side"], stop_grace_s=3.6)
+    specs["side"] = dataclasses.replace(specs["side"], stop_grace_s=4.3)
     for name, each in specs.items():
         await own.started(dataclasses.replace(each, priority=0 if name == "low" else 10))
     async with _agent(own) as agent:
@@ -426,7 +426,7 @@ async def test_a_supervisor_that_is_killed_gives_nobody_more_time(own: RunningRu
         assert await _ended(own) == 0
 
     begun = agent.held["first/main"] - 30.0
-    assert 3.5 < side.finished_at_ns / 1e9 - begun < 4.4  # anew: 4.6 at least
+    assert 4.2 < side.finished_at_ns / 1e9 - begun < 6.2  # anew: 6.3 at least
 
 
 async def test_a_hook_waits_for_an_agent_that_lost_the_supervisor(own: RunningRuntime) -> None:
