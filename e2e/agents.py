@@ -243,10 +243,9 @@ class Agent:
 
         From the audit log, in the order in which they appeared there.
         """
-        assert self.plane.audit_log is not None
         found: dict[str, None] = {}
-        for line in self.plane.audit_log.read_text().splitlines():
-            user = json.loads(line)["user"]
+        for each in self.plane.audited():
+            user = each["user"]
             if user["username"] == f"system:node:{self.name}":
                 found |= dict.fromkeys(user["extra"]["authentication.kubernetes.io/credential-id"])
         return [each.removeprefix("X509SHA256=") for each in found]

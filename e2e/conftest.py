@@ -108,7 +108,9 @@ def breakable(guard: Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Give a second cluster, for tests that kill and restart parts of it."""
     directory = tmp_path_factory.mktemp("breakable")
     plane = ControlPlane.start(guard, directory / "plane")
-    node = WasmNode.start(guard, directory / "b", plane, "wasm-b")
+    # No test needs so long; whoever waits for it in vain is found out.
+    limits = ["--shutdown-grace-period-by-pod-priority=0=600,2000000000=2"]
+    node = WasmNode.start(guard, directory / "b", plane, "wasm-b", limits=limits)
     with watching.PodWatcher(plane) as watcher:
         yield namespaces.Bed(plane, node, watcher)
 

@@ -6,18 +6,27 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+_HELD_S = 60.0
+
 
 class Health:
-    """A server that answers with `status`, and keeps what it was asked."""
+    """
+    A server that answers with `status`, and keeps what it was asked.
+
+    No answer is given while `may_answer` is not set.
+    """
 
     def __init__(self) -> None:
         self.status = 200
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self.asked: list[tuple[str, dict[str, str]]] = []
         told = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 told.asked.append((self.path, dict(self.headers)))
+                told.may_answer.wait(_HELD_S)
                 self.send_response(told.status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -32,10 +41,15 @@ class Health:
         """Where it listens on loopback."""
         return self.server.server_address[1]
 
+    def ask(self, path: str = "/bye") -> dict[str, Any]:
+        """Give a hook that asks this server."""
+        return {"httpGet": {"path": path, "port": self.port, "host": "127.0.0.1"}}
+
     def http(self, **probe: Any) -> dict[str, Any]:
         """Give a probe that asks this server every second."""
         get = {"host": "127.0.0.1", "port": self.port, "path": "/healthz?x=1"}
-        return {"httpGet": get, "periodSeconds": 1, "failureThreshold": 1} | probe
+        often = {"periodSeconds": 1, "failureThreshold": 1}
+        return {"httpGet": get, **often, "timeoutSeconds": 20} | probe  # on a busy machine
 
 
 @contextlib.contextmanager
@@ -45,6 +59,7 @@ def running() -> Iterator[Health]:
     serving = threading.Thread(target=made.server.serve_forever, args=(0.05,))
     serving.start()
     yield made
+    made.may_answer.set()
     made.server.shutdown()
     serving.join()
     made.server.server_close()

@@ -89,6 +89,14 @@ class Namespace:
         found = self.get(f"events?fieldSelector=reason={reason}")["items"]
         return [str(each["message"]) for each in found]
 
+    def wait_event(self, reason: str, message: str) -> None:
+        """Return once an event says so: a node writes them after statuses."""
+        wait_until(
+            lambda: message in self.events(reason),
+            f"{message!r} among the events {reason} of {self.name}",
+            within_s=_WITHIN_S,
+        )
+
     def history(self, pod: str) -> list[watching.Seen]:
         """List all versions of a pod until now, as the watcher saw them."""
         self._catch_up()

@@ -29,7 +29,8 @@ def test_a_pod_that_does_not_fit_is_rejected(namespace: Namespace, images: Image
         namespace.apply(pod)
     status = namespace.wait_over("large")["status"]
     namespace.wait_running("small")
-    events = namespace.get("events?fieldSelector=reason=OutOfcpu")["items"]
+    told = functools.partial(namespace.get, "events?fieldSelector=reason=OutOfcpu")
+    events = wait_until(lambda: told()["items"], "its event", within_s=20)
 
     assert (status["phase"], status["reason"]) == ("Failed", "OutOfcpu")
     assert "enough resource: cpu, requested: " in status["message"]

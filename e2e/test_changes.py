@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from e2e import pods, watching
+from e2e.cluster import wait_until
 from e2e.namespaces import Namespace
 
 Images = Callable[[str], str]
@@ -27,8 +28,8 @@ def test_another_image_is_another_attempt(namespace: Namespace, images: Images) 
     assert (was["image"], status["image"]) == (before, after)
     assert "guests/count@sha256:" in status["imageID"]
     assert status["lastState"]["terminated"]["containerID"] == was["containerID"]
-    assert namespace.kubectl("logs", "p").splitlines()
-    assert "Container main definition changed, will be restarted" in namespace.events("Killing")
+    namespace.wait_event("Killing", "Container main definition changed, will be restarted")
+    wait_until(lambda: namespace.log("p"), "a line of the other guest", within_s=20)
     phases = [seen.pod["status"]["phase"] for seen in namespace.history("p")]
     assert set(phases) <= {"Pending", "Running"}
 

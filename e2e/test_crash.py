@@ -1,5 +1,6 @@
 """Whatever is killed, no pod is lost, run twice, or left behind."""
 
+import functools
 import os
 import re
 import signal
@@ -196,9 +197,9 @@ def test_what_others_set_outlives_the_agent(breakable: Bed) -> None:
         {"status": {"conditions": [theirs]}},
         content_type=api.STRATEGIC_MERGE_PATCH,
     )
-    before = _heartbeat(breakable)
 
     breakable.node.agent.kill()
+    before = _heartbeat(breakable)
     breakable.node.start_agent()
     wait_until(lambda: _heartbeat(breakable) > before, "a new report", within_s=30)
 
@@ -243,11 +244,13 @@ def test_the_runtime_told_to_end_ends_its_pods(
 ) -> None:
     """SIGTERM to the runtime ends what runs; its successor starts it anew."""
     node = breakable.node
-    breakable_namespace.apply(pods.pod("survivor", images("sleep"), restart="Always"))
+    pod = pods.pod("survivor", images("sleep"), restart="Always")
+    pod["spec"]["terminationGracePeriodSeconds"] = 600
+    breakable_namespace.apply(pod)
     breakable_namespace.wait_running("survivor")
     workers = processes.workers(1, node)
 
-    node.runtime.terminate(within_s=5)  # of a grace of ten: the pod could not notice
+    node.runtime.terminate(within_s=30)  # of a grace of ten minutes: it could not notice
     left = [pid for pid in workers if Path(f"/proc/{pid}").exists()]
     node.start_runtime()
 
@@ -279,7 +282,10 @@ def test_a_pod_whose_runtime_was_killed_begins_anew(
 
     after = breakable_namespace.wait("anew", "a restart", is_again).pod
     one, side, two, main = (
-        _times(breakable_namespace, "anew", each) for each in ("one", "side", "two", "main")
+        wait_until(
+            functools.partial(_times, breakable_namespace, "anew", each), "its line", within_s=20
+        )
+        for each in ("one", "side", "two", "main")
     )
     in_order = [*one, *two, main[0]]
     inits = after["status"]["initContainerStatuses"]
@@ -320,9 +326,9 @@ def test_a_short_absence_of_the_runtime_is_not_told(breakable: Bed, counting: Na
     """Nor is a new agent: neither takes the Node's readiness away."""
     node = breakable.node
     since = _ready(breakable)["lastTransitionTime"]
-    heard = _heartbeat(breakable)
     os.kill(node.service("supervisor"), signal.SIGKILL)
     node.agent.kill()
+    heard = _heartbeat(breakable)
     node.start_agent()
     wait_until(lambda: _heartbeat(breakable) > heard, "a new report", within_s=30)
 

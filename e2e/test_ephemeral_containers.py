@@ -51,7 +51,7 @@ def test_a_pod_is_debugged_while_it_runs(namespace: Namespace, images: Images) -
 
 def test_what_is_added_keeps_no_pod_from_its_end(namespace: Namespace, images: Images) -> None:
     """A pod whose work is done has Succeeded, and what was added is ended."""
-    namespace.apply(pods.pod("p", images("sleep"), 3000))
+    namespace.apply(pods.pod("p", images("sleep"), 10000))  # enough for kubectl to get there
     namespace.wait_running("p")
     _debug(namespace, "spin", images("spin"), "spin")
     _wait(namespace, "spin", "running")

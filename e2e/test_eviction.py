@@ -37,7 +37,7 @@ def small(
     }
     limits = [
         f"--memory-bytes={300 << 20}",
-        "--shutdown-grace-period-by-pod-priority=0=6,2000000000=1",
+        "--shutdown-grace-period-by-pod-priority=0=30,2000000000=1",
     ]
     directory = tmp_path_factory.mktemp("small") / "s"
     node = WasmNode.start(guard, directory, plane, _NAME, settings=settings, limits=limits)
@@ -140,7 +140,7 @@ def test_a_node_that_is_short_of_memory(space: Namespace, images: Images) -> Non
     assert (target["status"], target["reason"]) == ("True", "TerminationByKubelet")
     assert target["message"] == status["message"]
     assert pods.state(evicted, "terminated")["exitCode"] == 143
-    assert status["message"] in space.events("Evicted")
+    space.wait_event("Evicted", status["message"])
     assert (pressure["status"], pressure["reason"]) == ("True", "KubeletHasInsufficientMemory")
     assert refused["status"]["reason"] == "Evicted"
     assert refused["status"]["message"] == (
@@ -209,7 +209,7 @@ def test_a_node_that_is_shut_down(space: Namespace, images: Images) -> None:
     again = space.wait(
         "service", "a restart", lambda seen: pods.status(seen.pod).get("restartCount") == 1
     )
-    wait_until(lambda: len(space.events("Killing")) == 2, "both ends' events", within_s=10)
+    wait_until(lambda: len(space.events("Killing")) == 2, "both ends' events", within_s=30)
 
     target = pods.condition(over, "DisruptionTarget")
     assert (over["status"]["phase"], over["status"]["reason"]) == ("Failed", "Terminated")
@@ -256,7 +256,7 @@ def test_commands_are_called_when_a_node_shuts_down(space: Namespace, registry: 
     assert stop.signalled
     assert notes.stat().st_mtime_ns < stop.deadline_ns <= how.finished_at_ns
     assert (how.code, how.ended_by) == (143, records.EndedBy.SHUTDOWN)
-    wait_until(lambda: space.events("Killing"), "its event", within_s=10)
+    wait_until(lambda: space.events("Killing"), "its event", within_s=30)
     assert space.events("FailedPreStopHook") == []
 
 
@@ -269,18 +269,20 @@ def test_a_node_that_is_shutting_down(space: Namespace, images: Images, health: 
     """
     node = space.bed.node
     ask = {"httpGet": {"path": "/bye", "port": health.port, "host": "127.0.0.1"}}
-    for name, hook in (("asks", ask), ("sleeps", {"sleep": {"seconds": 3}})):
+    for name, hook in (("asks", ask), ("sleeps", {"sleep": {"seconds": 1}})):
         lifecycle = {"preStop": hook}
         space.apply(_pod(name, images("sleep"), restart="Always", lifecycle=lifecycle))
         space.wait_running(name)
     before = list(health.asked)
+    health.may_answer.clear()  # until the end of the hook nothing ends
     node.runtime.send(signal.SIGTERM)
-    wait_until(lambda: health.asked, "the hook's request", within_s=10, alive=[node.runtime])
-    unready = wait_until(lambda: _unready(space), "a Node that is not Ready", within_s=10)
+    wait_until(lambda: health.asked, "the hook's request", within_s=20, alive=[node.runtime])
+    unready = wait_until(lambda: _unready(space), "a Node that is not Ready", within_s=20)
     space.apply(_pod("late", images("sleep"), restart="Always"))
     late = space.wait_over("late")
-    slow = pods.state(space.get("pods/sleeps"), "running")
-    node.runtime.wait(within_s=10)
+    slow = pods.state(space.get("pods/asks"), "running")
+    health.may_answer.set()
+    node.runtime.wait(within_s=20)
     node.start_runtime()
     again = [
         space.wait(name, "a restart", lambda seen: pods.status(seen.pod).get("restartCount") == 1)
@@ -303,17 +305,17 @@ def test_a_node_that_is_shutting_down(space: Namespace, images: Images, health: 
 def test_an_agent_that_is_told_twice(space: Namespace, images: Images) -> None:
     """It ends at once, and does not wait for the runtime, which ends, too."""
     node = space.bed.node
-    lifecycle = {"preStop": {"sleep": {"seconds": 4}}}
+    lifecycle = {"preStop": {"sleep": {"seconds": 25}}}  # not waited for without an agent
     space.apply(_pod("p", images("sleep"), restart="Always", lifecycle=lifecycle))
     space.wait_running("p")
     node.runtime.send(signal.SIGTERM)
-    wait_until(lambda: _unready(space), "a Node that is not Ready", within_s=10)
+    wait_until(lambda: _unready(space), "a Node that is not Ready", within_s=20)
     for each in (signal.SIGTERM, signal.SIGINT):
         node.agent.send(each)
-    node.agent.wait(within_s=10)
+    node.agent.wait(within_s=20)
     there = node.runtime.running
+    node.runtime.wait(within_s=20)
     node.start_agent()
-    node.runtime.wait(within_s=15)
     node.start_runtime()
     node.wait_ready()
 
@@ -329,7 +331,7 @@ def test_a_host_that_is_shutting_down(space: Namespace, images: Images, health: 
     node.agent.send(signal.SIGTERM)
     node.runtime.send(signal.SIGTERM)
     node.runtime.wait(within_s=20)
-    node.agent.wait(within_s=10)
+    node.agent.wait(within_s=30)
     over = space.get("pods/once")
     node.start_runtime()
     node.start_agent()

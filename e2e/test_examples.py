@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from e2e import pods
-from e2e.cluster import Registry
+from e2e.cluster import Registry, wait_until
 from e2e.namespaces import Namespace
 from tests.wasm import guests
 
@@ -44,7 +44,9 @@ def test_a_json_api_behind_a_service(
     text = text.replace("${REGISTRY}/json:v1", reference).replace(": 8080", f": {port}")
     namespace.kubectl("apply", "-f", "-", stdin=text)
     namespace.kubectl("rollout", "status", "deployment/json", f"--timeout={_FIRST_COMPILE_S}s")
-    endpoints = namespace.get("endpoints/json")["subsets"]
+    endpoints = wait_until(
+        lambda: namespace.get("endpoints/json").get("subsets"), "its endpoints", within_s=30
+    )
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/prices", timeout=20) as answer:
         said = json.load(answer)
 

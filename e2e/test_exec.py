@@ -17,6 +17,7 @@ import pytest
 from e2e import images as oci
 from e2e import pods
 from e2e.cluster import Registry, WasmNode, wait_until
+from e2e.health import Health
 from e2e.namespaces import Bed, Namespace
 from tests.wasm import guests
 
@@ -39,7 +40,8 @@ def _pod(image: str, **fields: Any) -> dict[str, Any]:
 
 
 def _exec(command: list[str], **numbers: int) -> dict[str, Any]:
-    return {"exec": {"command": command}, "periodSeconds": 1, "failureThreshold": 1, **numbers}
+    often = {"periodSeconds": 1, "failureThreshold": 1}
+    return {"exec": {"command": command}, **often, "timeoutSeconds": 20, **numbers}
 
 
 def _volume(node: WasmNode, pod: Mapping[str, Any]) -> Path:
@@ -97,7 +99,8 @@ def test_liveness_by_an_export(namespace: Namespace, image: str) -> None:
 def test_a_command_that_hangs_is_killed(namespace: Namespace, image: str) -> None:
     """It has failed in the kubelet's words; no process of it is left."""
     node = namespace.bed.node
-    namespace.apply(_pod(image, livenessProbe=_exec(["main", "x y"], failureThreshold=1000)))
+    hangs = _exec(["main", "x y"], timeoutSeconds=1, failureThreshold=1000)
+    namespace.apply(_pod(image, livenessProbe=hangs))
     wait_until(lambda: node.processes("exec:"), "the command", within_s=20)
     said = wait_until(lambda: namespace.events("Unhealthy"), "its event", within_s=20)
     namespace.kubectl("delete", "pod", "p")
@@ -119,21 +122,25 @@ def test_what_is_not_there_is_told_and_counts_for_nothing(namespace: Namespace, 
     assert pods.status(pod.pod)["restartCount"] == 0
 
 
-def test_hooks_see_what_their_container_sees(namespace: Namespace, image: str) -> None:
+def test_hooks_see_what_their_container_sees(
+    namespace: Namespace, image: str, health: Health
+) -> None:
     """Both write to its volume, one after the start, one before the end."""
     lifecycle = {
         name: {"exec": {"command": ["note", word]}}
         for name, word in (("postStart", "hello"), ("preStop", "bye"))
     }
     pod = _pod(image, lifecycle=lifecycle, startupProbe=_exec(["note#noted"]))
-    late = {"preStop": {"sleep": {"seconds": 5}}}  # so that there is a volume to look at
+    late = {"preStop": health.ask()}  # so that there is a volume to look at
     pod["spec"]["containers"].append({"name": "late", "image": image, "lifecycle": late})
     namespace.apply(pod)
     running = namespace.wait("p", "a ready pod", pods.is_ready).pod
     notes = _volume(namespace.bed.node, running) / "notes"
     read = _run(namespace.bed.node, "-c=main", f"{namespace.name}/p", "--", "check", "/data/notes")
+    health.may_answer.clear()
     namespace.kubectl("delete", "pod", "p", "--wait=false")
-    wait_until(lambda: notes.read_text() == "hello\nbye\n", "the second note", within_s=10)
+    wait_until(lambda: notes.read_text() == "hello\nbye\n", "the second note", within_s=20)
+    health.may_answer.set()
 
     assert read.stdout == "hello\n"
     for reason in ("FailedPostStartHook", "FailedPreStopHook", "Unhealthy"):

@@ -32,7 +32,8 @@ def test_a_sleep_before_the_end(namespace: Namespace, images: Images) -> None:
 
     assert took >= 3
     assert ended["exitCode"] == 143
-    assert namespace.events("Killing") == ["Stopping container main"]
+    namespace.wait_event("Killing", "Stopping container main")
+    assert len(namespace.events("Killing")) == 1
 
 
 def test_a_deletion_may_be_hastened(namespace: Namespace, images: Images) -> None:
@@ -81,7 +82,7 @@ def test_a_deletion_by_force_calls_the_hook(
     namespace.wait_running("hooked")
     namespace.kubectl("delete", "pod", "hooked", "--force", "--grace-period=0")
 
-    wait_until(lambda: health.asked, "the hook's request", within_s=10)
+    wait_until(lambda: health.asked, "the hook's request", within_s=20)
     assert [path for path, _ in health.asked] == ["/forced"]
 
 

@@ -5,11 +5,13 @@ import re
 import ssl
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 
 from prometheus_client import parser
 
 from e2e import pods
+from e2e.cluster import wait_until
 from e2e.namespaces import Namespace
 
 DOCS = Path(__file__).parent.parent / "docs/metrics.md"
@@ -75,6 +77,14 @@ def _scrape(namespace: Namespace) -> str:
         f"https://{address}:{port['Port']}/metrics", headers={"Authorization": f"Bearer {token}"}
     )
     tls = ssl.create_default_context(cafile=str(plane.ca))
-    with urllib.request.urlopen(request, timeout=10, context=tls) as answer:  # noqa: S310  # https, as written
-        text: str = answer.read().decode()
-    return text
+
+    def read() -> str:
+        try:
+            with urllib.request.urlopen(request, timeout=20, context=tls) as answer:  # noqa: S310  # https, as written
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            if error.code != HTTPStatus.FORBIDDEN:  # authorizers hear of a role later
+                raise
+            return ""
+
+    return wait_until(read, "the right to read", within_s=40)

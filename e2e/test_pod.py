@@ -42,7 +42,7 @@ def test_the_usual_events_are_told(namespace: Namespace, images: Images) -> None
         "default-scheduler": ["Scheduled"],
         "wasm-node": ["Pulling", "Pulled", "Started"],
     }
-    wait_until(lambda: told() == wanted, "the usual events", within_s=10)
+    wait_until(lambda: told() == wanted, "the usual events", within_s=30)
 
 
 def test_a_running_pod_is_reported_as_a_kubelet_reports_it(
@@ -106,7 +106,7 @@ def test_a_deleted_pod_leaves_nothing(namespace: Namespace, images: Images) -> N
     namespace.kubectl("delete", "pod", "short")
 
     assert len(before) == 2
-    wait_until(lambda: not _traces(uid, node.state / "pods", node.logs), "none left", within_s=10)
+    wait_until(lambda: not _traces(uid, node.state / "pods", node.logs), "none left", within_s=30)
 
 
 def _traces(uid: str, *directories: Path) -> list[Path]:

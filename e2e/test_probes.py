@@ -90,7 +90,7 @@ def test_a_failed_liveness_probe_restarts_with_back_off(
     said = {"Container main failed liveness probe, will be restarted"}
     wait_until(lambda: said == set(namespace.events("Killing")), "the event", within_s=20)
     text = "Liveness probe failed: HTTP probe failed with statuscode: 500"
-    assert text in namespace.events("Unhealthy")
+    namespace.wait_event("Unhealthy", text)
 
 
 def test_a_failed_liveness_probe_ends_a_pod_that_never_restarts(

@@ -266,13 +266,14 @@ def test_a_sidecars_end_is_not_the_pods(installed: Installed, guest: str, code: 
 def test_commands_of_a_pod_from_a_file(installed: Installed) -> None:
     """A hook and two probes by exec: the last one fails, and ends the pod."""
     _guest(installed, "note", "app.wasm")
+    once = {"failureThreshold": 1, "timeoutSeconds": 20}
     main = {
         "name": "main",
         "image": "file:app.wasm",
         "volumeMounts": [{"name": "data", "mountPath": "/data"}],
         "lifecycle": {"postStart": {"exec": {"command": ["app", "hello"]}}},
-        "startupProbe": {"exec": {"command": ["#noted"]}, "failureThreshold": 1},
-        "livenessProbe": {"exec": {"command": ["app", "one", "two"]}, "failureThreshold": 1},
+        "startupProbe": {"exec": {"command": ["#noted"]}, **once},
+        "livenessProbe": {"exec": {"command": ["app", "one", "two"]}, **once},
     }
     volumes = [{"name": "data", "emptyDir": {}}]
     spec = {"restartPolicy": "Never", "containers": [main], "volumes": volumes}
@@ -297,7 +298,7 @@ def test_interrupting_leaves_nothing(installed: Installed, temporary: Path) -> N
         pids = guardian.descendants(process.pid)
         works_in = list(temporary.iterdir())
         process.send_signal(signal.SIGINT)
-        process.wait(timeout=10)
+        process.wait(timeout=30)
 
     assert first == "n 0\n"
     assert process.returncode == 130

@@ -113,7 +113,7 @@ def _settled(namespace: Namespace, wanted: str) -> str:
     return wait_until(
         lambda: t if (t := say()).partition("\nEvents:")[2].count("\n") >= events else None,
         f"{events} lines of events from {command}",
-        within_s=10,
+        within_s=30,
     )
 
 

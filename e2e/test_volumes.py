@@ -1,10 +1,11 @@
 """emptyDir volumes on a real cluster: shared within a pod, gone with it."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 from e2e import pods
-from e2e.cluster import wait_until
+from e2e.cluster import api, wait_until
 from e2e.namespaces import Namespace
 
 Images = Callable[[str], str]
@@ -45,16 +46,22 @@ def test_a_volume_outlives_its_containers(namespace: Namespace, images: Images) 
         pod["spec"] |= _VOLUME
         pod["spec"]["containers"].append(reader)
         namespace.apply(pod)
-    namespace.wait_running("other")
 
     def lines(pod: str) -> list[str]:
-        return namespace.kubectl("logs", pod, "--container=reader").splitlines()
+        """Read what its reader has said; it is begun anew all the time."""
+        with contextlib.suppress(api.Refused):  # it has not begun yet
+            return namespace.log(pod, container="reader").splitlines()
+        return []
 
-    wait_until(lambda: len(lines("p")) >= 2, "a second line", within_s=60)
-    wait_until(lambda: lines("other"), "a first line", within_s=60)
+    def at_least(count: int, pod: str) -> list[str] | None:
+        found = lines(pod)
+        return found if len(found) >= count else None
 
-    assert set(lines("p")) == {"p start"}
-    assert lines("other") == ["other start"]
+    again = wait_until(lambda: at_least(2, "p"), "a second line", within_s=60)
+    other = wait_until(lambda: at_least(1, "other"), "a first line", within_s=60)
+
+    assert set(again) == {"p start"}
+    assert other == ["other start"]
 
 
 def test_nothing_is_left_of_a_volume(namespace: Namespace, images: Images) -> None:
@@ -64,7 +71,12 @@ def test_nothing_is_left_of_a_volume(namespace: Namespace, images: Images) -> No
     namespace.apply(pod)
     uid = namespace.wait_running("p")["metadata"]["uid"]
     node = namespace.bed.node
-    during = [path.read_text() for path in (node.state / "pods" / uid).rglob("starts")]
+    files = (node.state / "pods" / uid).rglob
+    during = wait_until(
+        lambda: [text for path in files("starts") if (text := path.read_text())],
+        "its line",
+        within_s=20,
+    )
     namespace.kubectl("delete", "pod", "p", "--wait=false")
     namespace.wait_gone("p")
 
@@ -94,8 +106,8 @@ def test_who_uses_more_than_its_limits_goes(namespace: Namespace, images: Images
     )
     over = {name: namespace.wait_over(name) for name in ("volume", "pod")}
     namespace.wait_running("within")
-    said = namespace.kubectl("logs", "within")
-    wait_until(lambda: len(namespace.events("Evicted")) == 2, "their events", within_s=10)
+    said = wait_until(lambda: namespace.log("within"), "its word", within_s=20)
+    wait_until(lambda: len(namespace.events("Evicted")) == 2, "their events", within_s=30)
 
     expected = {
         "volume": 'Usage of EmptyDir volume "data" exceeds the limit "2Mi". ',

@@ -109,8 +109,12 @@ def test_a_drain_respects_a_budget(namespace: Namespace, images: Images) -> None
 
     left = namespace.get("pods?labelSelector=app=it&fieldSelector=status.phase=Running")["items"]
     names = [each["metadata"]["name"] for each in left]
-    history = [namespace.history(name) for name in namespace.names()]
-    evicted = [seen for each in history for seen in each[-1:] if pods.is_gone(seen)]
+    history = {name: namespace.history(name) for name in namespace.names()}
+    evicted = [
+        namespace.wait_gone(name)
+        for name, story in history.items()
+        if any(pods.is_deleting(seen) for seen in story)
+    ]
     why = {
         each["reason"]
         for seen in evicted

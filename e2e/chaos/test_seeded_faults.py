@@ -45,6 +45,8 @@ def test_a_fault_put_in_is_found(
 
     wait_until(lambda: _gone(bed, "goes"), "the end of one", within_s=30)
     findings = run.settle(within_s=5)
+    if {each.kind for each in findings} != {kind}:  # a busy machine is not done yet
+        findings = run.settle(within_s=30)
 
     assert {each.kind for each in findings} == {kind}, findings
     assert any(words in each.text for each in findings), findings

@@ -150,6 +150,16 @@ class ControlPlane(access.Access):
         """Give the API as the holder of a certificate sees it."""
         return api.Api(self.server, self.ca, client)
 
+    def audited(self) -> list[dict[str, Any]]:
+        """
+        List what nodes have asked, and were answered, by the audit log.
+
+        It may be a moment behind their answers; who waits for one asks again.
+        """
+        assert self.audit_log is not None
+        whole, _, _ = self.audit_log.read_text().rpartition("\n")  # one may be half written
+        return [json.loads(line) for line in whole.splitlines()]
+
     def stop_apiserver(self) -> None:
         """End the API server as a crash would; all other parts go on."""
         self.apiserver.kill()

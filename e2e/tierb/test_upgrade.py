@@ -173,7 +173,7 @@ def _checks(namespace: Namespace, nodes: list[str]) -> dict[tuple[str, str], Che
         (address,) = plane.admin.get(f"/api/v1/nodes/{node}")["status"]["addresses"]
         trusting = ssl.create_default_context(cafile=str(plane.ca))
         with (
-            socket.create_connection((address["address"], 10250), timeout=2) as connection,
+            socket.create_connection((address["address"], 10250), timeout=10) as connection,
             trusting.wrap_socket(connection, server_hostname=address["address"]),
         ):
             return True
