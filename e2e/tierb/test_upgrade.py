@@ -99,6 +99,29 @@ def test_an_agent_upgrade_is_no_event_for_pods(
     assert not watch.missed
 
 
+def test_an_agent_deleted_by_hand_is_missed_by_nobody(
+    release: Release, namespace: Namespace, images: Images
+) -> None:
+    """It serves on until the next one does, which is made at once."""
+    node = release.nodes[0]
+    pod = pods.pod("here", images("count"), 1000, restart="Always")
+    pod["spec"]["nodeName"] = node
+    namespace.apply(pod)
+    namespace.wait_running("here")
+    old = release.pod("agent", "host-a")["metadata"]
+    watch = Watch(_checks(namespace, [node]))
+    living = len(release.pods("agent"))
+
+    with watch.running():
+        release.hosts.plane.kubectl("delete", "pod", f"--namespace={release.name}", old["name"])
+        wait_until(
+            lambda: _agents_but(release, {old["uid"]}) == living, "the new agent", within_s=30
+        )
+        wait_until(watch.all_hold, "all as before", within_s=30)
+
+    assert not watch.missed
+
+
 def test_a_runtime_is_replaced_after_a_drain(
     hosts: Hosts, release: Release, namespace: Namespace, images: Images
 ) -> None:

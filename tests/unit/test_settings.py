@@ -42,6 +42,7 @@ def test_two_lines_are_enough(tmp_path: Path) -> None:
         ({"hostIp": "$(HOST_IP)"}, "hostIp is '$(HOST_IP)': use a literal IP address"),
         ({"maxPods": -5}, "maxPods is -5: use 0 (as many as fit) or more"),
         ({"maxContainerRestartPeriod": 0.5}, "maxContainerRestartPeriod is 0.5: use 1 to 300"),
+        ({"heirWithin": "soon"}, "heirWithin: cannot read 'soon' as a duration: use a form like"),
         ({"maxContainerRestartPeriod": 301}, "maxContainerRestartPeriod is 301: use 1 to 300"),
         (
             {"evictionHard": {"memory.avail": "1Gi"}},

@@ -254,6 +254,8 @@ async def _serve(
             stopping.attended = True
             await stopping.asked.wait()
             await stopping.unless_hurried(pods.see_off())
+            if not pods.runtime.is_ending:  # else the host goes down, or the release does
+                await stopping.unless_hurried(leaving.await_heir(lock, chosen.heir_within_s, time))
             for each in working:
                 each.cancel()
         await stopping.unless_hurried(leaving.hand_over(lock, own, address, time))

@@ -168,6 +168,11 @@ class Settings(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
     """Unused for longer an image is removed however much room there is; 0s is
     off."""
 
+    heir_within: str = "0s"
+    """How long an agent that is told to end waits for the next one to stand by,
+    to which it then hands over. For where another comes as soon as this one has
+    to go, as of a DaemonSet that surges. 0s: it waits for nobody."""
+
     labels: dict[str, str] = {}
     """Labels of the Node beside our own."""
 
@@ -187,6 +192,11 @@ class Settings(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
             most_pod_grace_s=self.eviction_max_pod_grace_period,
             transition_s=durations.parse(self.eviction_pressure_transition_period),
         )
+
+    @property
+    def heir_within_s(self) -> float:
+        """The same in seconds."""
+        return durations.parse(self.heir_within)
 
     @property
     def collection(self) -> collection.Rules:
@@ -288,6 +298,10 @@ def _wrong(read: Settings) -> Iterator[str]:
         )
     if is_set(read.kubelet.certificate_file) != is_set(read.kubelet.key_file):
         yield "kubelet.certificateFile and kubelet.keyFile: give both or none"
+    try:
+        durations.parse(read.heir_within)
+    except ValueError as error:
+        yield f"heirWithin: {error}"
     yield from _wrong_eviction(read)
     yield from collection.wrong(
         read.image_gc_high_threshold_percent,

@@ -88,6 +88,7 @@ def test_the_programs_take_the_settings(everything: list[rendering.Object], tmp_
     agent = agent_settings.load(tmp_path / "agent.yaml", node_name="wasm-a", address="10.0.0.1")
     controller = controller_settings.load(tmp_path / "controller.yaml")
 
+    assert agent.heir_within_s == 15  # its DaemonSet surges
     assert (agent.address.type, agent.provider_id) == ("Hostname", "wasm-node://local/{node}")
     assert (controller.namespace, controller.node_name) == ("wasm-node", "wasm-{host}")
     assert "wasm-node-agent" == controller.agent_service_account

@@ -47,6 +47,15 @@ class Bed:
             yield
             task.cancel()
 
+    async def live(self, task: "asyncio.Task[None]", seconds: float) -> float:
+        """Let time pass until a task is done; return how much did."""
+        began = self.clock.monotonic()
+        while not task.done() and self.clock.monotonic() - began < seconds:
+            await asyncio.sleep(0.001)  # it looks at files, in a thread
+            if self.clock.sleepers:
+                self.clock.advance(0.1)
+        return self.clock.monotonic() - began
+
     async def hand_over(self, lock: statedir.Lock) -> None:
         """Leave."""
         await leaving.hand_over(lock, self.node, OURS, self.clock)
@@ -118,6 +127,25 @@ async def test_it_does_not_wait_for_ever(bed: Bed, caplog: pytest.LogCaptureFixt
 
     assert done
     assert f"The agent at {THEIRS} has not taken over in 15 s" in caplog.text
+
+
+async def test_an_heir_that_is_due_is_waited_for(bed: Bed) -> None:
+    """Until it stands by; where none comes, for as long as was said."""
+    async with bed.directory.locked(lambda: None) as lock, asyncio.TaskGroup() as group:
+        coming = group.create_task(leaving.await_heir(lock, 10.0, bed.clock))
+        await bed.live(coming, 5.0)
+        early = coming.done()
+        async with bed.heir(THEIRS):
+            until_it_came_s = await bed.live(coming, 5.0)
+        alone = group.create_task(leaving.await_heir(lock, 10.0, bed.clock))
+        alone_s = await bed.live(alone, 20.0)
+        nobody = group.create_task(leaving.await_heir(lock, 0.0, bed.clock))
+        nobody_s = await bed.live(nobody, 20.0)
+
+    assert not early
+    assert until_it_came_s < 1.0
+    assert 10.0 <= alone_s < 11.0
+    assert nobody_s == 0.0
 
 
 async def test_a_second_signal_cuts_it_short() -> None:

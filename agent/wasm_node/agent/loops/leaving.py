@@ -4,7 +4,8 @@ The end of an agent, so that nobody who asks something of the node notices it.
 The kubelet API is asked at the agent's own address, which a pod loses when it
 ends. Whoever asks there meanwhile gets no refusal but silence, half a minute
 long. So an agent that has an heir goes on serving, and does nothing else, until
-the Node names the heir's address.
+the Node names the heir's address. Where one is due to come, it waits for that
+first, and does all its work meanwhile.
 """
 
 import asyncio
@@ -52,6 +53,18 @@ class Leaving:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             for each in either:
                 each.cancel()
+
+
+async def await_heir(lock: statedir.Lock, within_s: float, clock: interfaces.Clock) -> None:
+    """
+    Return once another agent stands by, or so many seconds later.
+
+    A DaemonSet that surges makes another pod as soon as one is deleted, while
+    that still runs (podsShouldBeOnNode of daemon_controller.go).
+    """
+    until = clock.monotonic() + within_s
+    while clock.monotonic() < until and not await asyncio.to_thread(lock.heir):
+        await clock.sleep(_LOOK_S)
 
 
 async def hand_over(
