@@ -57,6 +57,13 @@ def test_the_first_restart_is_at_once() -> None:
     assert restarts.next_start(_wanted(), seen) == restarts.Start(4, 0.0, 10.0)
 
 
+def test_what_is_done_once_more_is_at_once() -> None:
+    """It has not failed, whatever it waited before."""
+    seen = observed.ObservedContainer(current=_ended(5.0), backoff_s=40.0)
+
+    assert restarts.next_start(_wanted(), seen, again=True) == restarts.Start(4, 0.0, 10.0)
+
+
 @pytest.mark.parametrize(
     ("last_ended", "ran_s", "backoff_s", "wait_s", "next_s"),
     [

@@ -146,24 +146,20 @@ def is_followed(
     Say whether one more attempt follows an ending.
 
     One that is stopped to make way for the next is followed whatever its policy
-    says (computePodActions), even where it has ended by itself meanwhile. In
-    its back-off only how it has ended counts (ShouldContainerBeRestarted): that
-    it was told to end does not.
+    says (computePodActions), even where it has ended by itself meanwhile; but
+    not within its back-off.
     """
-    if _makes_way(wanted, seen, ended):
-        return True
-    if seen.replaced == ended.id.attempt and ended.exit.ended_by is records.EndedBy.STOP:
-        return is_expected(wanted, ended)
-    return wants_restart(wanted, ended)
+    return _makes_way(wanted, seen, ended) or wants_restart(wanted, ended)
 
 
 def wants_restart(wanted: desired.DesiredContainer, ended: observed.Ended) -> bool:
     """
     Say whether this ending is followed by another attempt.
 
-    What was told to end has not finished, whatever it says then.
+    What was told to end as the runtime did has not finished, whatever it says
+    then. Of any other ending its code tells, as to ShouldContainerBeRestarted.
     """
-    told = ended.exit.ended_by in {records.EndedBy.STOP, records.EndedBy.SHUTDOWN}
+    told = ended.exit.ended_by is records.EndedBy.SHUTDOWN
     once_more = told and wanted.restart is desired.RestartPolicy.ON_FAILURE
     return once_more or is_expected(wanted, ended)
 
