@@ -136,11 +136,12 @@ class Namespace:
 
     def _catch_up(self) -> None:
         """Wait for a watcher that is behind: kubectl may have heard first."""
+        known = self.bed.watcher.names(self.name)  # NB: first, or a new one counts as gone
         listed = {
             each["metadata"]["name"]: int(each["metadata"]["resourceVersion"])
             for each in self.get("pods")["items"]
         }
         for name, version in listed.items():
             self.wait(name, f"version {version}", pods.is_as_new_as(version))
-        for name in self.bed.watcher.names(self.name) - listed.keys():
+        for name in known - listed.keys():
             self.wait_gone(name)
