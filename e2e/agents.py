@@ -116,10 +116,10 @@ class Agent:
         """Return what it has logged so far, over all its starts."""
         return self.process.log.read_text()
 
-    def wait_log(self, text: str) -> None:
-        """Return once it has logged that."""
+    def wait_log(self, text: str, *, since: int = 0) -> None:
+        """Return once it has logged that, after so much of its log."""
         wait_until(
-            lambda: text in self.log(), f"{text!r} in its log", within_s=_WITHIN_S,
+            lambda: text in self.log()[since:], f"{text!r} in its log", within_s=_WITHIN_S,
             alive=[self.process],
         )  # fmt: skip
 

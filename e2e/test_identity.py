@@ -65,12 +65,18 @@ def test_keys_are_for_us_only(make: Make) -> None:
     agent = make()
     agent.join()
 
-    files = sorted(agent.state.joinpath("pki").iterdir())
-    assert [each.name for each in files] == ["client-ca.pem", "client.pem", "serving.pem"]
+    wanted = ["client-ca.pem", "client.pem", "serving.pem"]
+    folder = agent.state / "pki"
+    wait_until(
+        lambda: sorted(each.name for each in folder.iterdir()) == wanted,
+        f"{wanted} alone",
+        within_s=_WITHIN_S,
+    )
+    files = sorted(folder.iterdir())
     keys = [each for each in files if b"PRIVATE KEY" in each.read_bytes()]
     assert [each.name for each in keys] == ["client.pem", "serving.pem"]
     assert {each.stat().st_mode & 0o777 for each in keys} == {0o600}
-    assert agent.state.joinpath("pki").stat().st_mode & 0o777 == 0o700
+    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_service_account_becomes_a_node(
@@ -99,8 +105,9 @@ def test_an_agent_that_was_killed_finds_its_request(make: Make) -> None:
     first = agent.pending("client")["metadata"]["uid"]
     for _ in range(2):
         agent.process.kill()
+        before = len(agent.log())
         agent.start()
-        agent.wait_log("waits for approval")
+        agent.wait_log("waits for approval", since=before)
     agent.approve("client")
     agent.wait_registered()
 

@@ -148,13 +148,13 @@ def test_a_full_disk_costs_an_image_and_no_pod(
     had, compiled = disk.blobs(), disk.code()
     (disk.inside / "somebody-elses").write_bytes(bytes(disk.available - _LEAST + 4 * MIB))
     wait_until(lambda: disk.blobs() == needed, "the image being removed", within_s=20)
-    wait_until(lambda: disk.code() == code, "its code being removed", within_s=10)
+    wait_until(lambda: disk.code() == code, "its code being removed", within_s=20)
     wait_until(lambda: "NodeHasDiskPressure" in _told(plane), "an event", within_s=20)
     wait_until(lambda: not _is_full(plane), "no pressure", within_s=30)
     space.kubectl("delete", "pod", "keep", "--grace-period=1")
     space.apply(_pod("again", small, restart="Always", imagePullPolicy="Never"))
     space.wait_running("again")
-    wait_until(lambda: _told(plane)["EvictionThresholdMet"], "an event", within_s=20)
+    wait_until(lambda: "EvictionThresholdMet" in _told(plane), "an event", within_s=20)
     told = _told(plane)
     described = plane.kubectl("describe", "node", _NAME)
 
@@ -199,6 +199,6 @@ def test_a_disk_without_any_room_costs_a_pod(space: Namespace, disk: Disk, image
     assert (evicted["status"]["phase"], evicted["status"]["reason"]) == ("Failed", "Evicted")
     assert message.startswith("The node was low on resource: ephemeral-storage.")
     assert pods.state(evicted, "terminated")["exitCode"] == 143
-    assert message in space.events("Evicted")
+    space.wait_event("Evicted", message)
     assert "Eviction of pod" in said
     assert "cannot be noted on disk yet: [Errno 28]" in said
