@@ -33,7 +33,7 @@ def small(
     """Give a node of its own: tight limits, and conditions that pass soon."""
     settings = {
         "evictionHard": {"memory.available": "100Mi"},
-        "evictionPressureTransitionPeriod": "8s",
+        "evictionPressureTransitionPeriod": "12s",
     }
     limits = [
         f"--memory-bytes={300 << 20}",
@@ -125,7 +125,7 @@ def test_a_node_that_is_short_of_memory(space: Namespace, images: Images) -> Non
     wait_until(lambda: _pods_of(space, "greedy")[1:], "another pod of the job", within_s=20)
     # That one may have run: the condition is looked at once it has gone, too.
     space.kubectl("delete", "job", "greedy", "--cascade=foreground")
-    wait_until(lambda: not (_is_short(space) or _is_tainted(space)), "no taint", within_s=40)
+    wait_until(lambda: not (_is_short(space) or _is_tainted(space)), "no taint", within_s=60)
     space.apply(_pod("later", images("sleep"), restart="Always"))
     space.wait_running("later")
 

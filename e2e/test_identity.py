@@ -1,10 +1,11 @@
 """A machine becomes a node by itself, and nobody else becomes that node."""
 
+import contextlib
 import datetime as dt
 import json
 import secrets
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,17 +21,24 @@ _WITHIN_S = 40.0
 
 
 @pytest.fixture
-def make(guard: Guard, plane: ControlPlane, short_path: Path) -> Make:
-    """Give what makes agents with a bootstrap token and a name of their own."""
+def make(guard: Guard, plane: ControlPlane, short_path: Path) -> Iterator[Make]:
+    """Give what makes agents with a token and a name of their own; they end."""
     token = agents.bootstrap(plane, short_path / "people")
+    all_: list[agents.Agent] = []
 
     def made() -> agents.Agent:
         name = f"vm-{secrets.token_hex(3)}"
         agent = agents.Agent(plane, guard, name, short_path / name)
         agent.settings["bootstrap"] = {"kubeconfig": str(token)}
+        all_.append(agent)
         return agent
 
-    return made
+    yield made
+    for each in all_:
+        each.end()
+    for name in {each.name for each in all_}:  # or pods of other tests come to it
+        with contextlib.suppress(api.Refused):  # it never was one
+            plane.admin.call("DELETE", f"/api/v1/nodes/{name}")
 
 
 def test_a_bootstrap_token_becomes_a_node(make: Make) -> None:
@@ -212,8 +220,8 @@ def test_a_second_agent_waits_for_the_first(make: Make) -> None:
     first = make()
     first.join()
     uid = first.node()["metadata"]["uid"]
-    second = agents.Agent(first.plane, first.guard, first.name, first.directory / "second")
-    port = second.settings["healthPort"]
+    second = make()
+    second.name, port = first.name, second.settings["healthPort"]
     second.settings = {**first.settings, "healthPort": port}
     second.start()
     second.wait_log("Standing by: another agent is running on")
@@ -238,7 +246,8 @@ def test_an_agent_serves_until_its_heir_does(make: Make) -> None:
     old.join()
     old.start_runtime()
     wait_until(lambda: old.plane.node_is_ready(old.name), "Ready", within_s=_WITHIN_S)
-    heir = agents.Agent(old.plane, old.guard, old.name, old.directory / "heir")
+    heir = make()
+    heir.name = old.name
     heir.settings = {
         **old.settings,
         "healthPort": heir.settings["healthPort"],
@@ -257,8 +266,6 @@ def test_an_agent_serves_until_its_heir_does(make: Make) -> None:
     both = old.served(), heir.served()
     old.process.wait(_WITHIN_S)
     alone = heir.wait_served()
-    heir.runtime = old.runtime
-    heir.leave()
 
     assert named == "127.0.0.1"
     assert all("wasm_node_info" in each for each in (answered, *both, alone))
