@@ -72,7 +72,7 @@ def _container(name: str, told: dict[str, Any]) -> observed.ObservedContainer:
         image=_IMAGE if told.get("image") else None,
         failing=failing,
         verdicts={probe.Kind(kind): passing for kind, passing in told.get("verdicts", {}).items()},
-        settling=current.id if current and "settling" in told else None,
+        settling=current.id.attempt if current and "settling" in told else None,
         unsettled=told.get("settling") == "failed",
         made_of={
             number: observed.Made(name, f"r/{name}@sha256:1")

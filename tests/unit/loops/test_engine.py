@@ -734,6 +734,73 @@ async def test_a_command_after_the_start(bed: Bed) -> None:
     assert bed.commands.run == [(("warm", "up"), attempt())]
 
 
+async def test_the_next_agent_calls_a_hook_that_was_not_done(bed: Bed) -> None:
+    """Until then the container has not begun; and a third has nothing to do."""
+    hook = {"postStart": {"exec": {"command": ["warm"]}}}
+    container = {"name": "main", "image": "hello:1", "lifecycle": hook}
+    bed.commands.gate.clear()
+    wanted = pod(containers=[container])
+    bed.apply(wanted)
+    async with bed.running():
+        await bed.until(lambda: bed.commands.run)
+    bed.apply(wanted)
+    async with bed.running():
+        await bed.until(lambda: len(bed.commands.run) == 2)
+        before = bed.container().get("ready")
+        bed.commands.gate.set()
+        await bed.until(lambda: bed.container().get("ready"))
+    bed.apply(wanted)
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("ready"))
+        await settle()
+
+    assert not before
+    assert [which for _, which in bed.commands.run] == [attempt(), attempt()]
+
+
+async def test_a_hook_that_failed_has_failed_for_the_next_agent(bed: Bed) -> None:
+    """What was to be ended for that is ended, and is asked nothing more."""
+    hook = {"postStart": {"exec": {"command": ["warm"]}}}
+    container = {"name": "main", "image": "hello:1", "lifecycle": hook}
+    bed.commands.outcomes["warm"] = probe.Failed("no")
+    bed.commands.gate.clear()
+    wanted = pod(containers=[container])
+    bed.apply(wanted)
+    async with bed.running():
+        await bed.until(lambda: bed.commands.run)
+        bed.containers.away = True
+        bed.commands.gate.set()
+        await bed.until(lambda: "Killing" in [event.reason for _, event in bed.events.emitted])
+    bed.containers.away = False
+    bed.apply(wanted)
+    async with bed.running():
+        status = await bed.pods.over(ids.pod_uid("uid-p"))
+
+    assert status["phase"] == "Failed"
+    assert len(bed.commands.run) == 1
+
+
+async def test_a_hook_that_is_late_is_of_its_own_attempt_only(bed: Bed) -> None:
+    """The attempt after it has not begun before its own hook is done."""
+    hook = {"postStart": {"exec": {"command": ["warm"]}}}
+    container = {"name": "main", "image": "hello:1", "lifecycle": hook}
+    bed.commands.gate.clear()
+    bed.apply(pod(containers=[container], restartPolicy="Always"))
+    async with bed.running():
+        await bed.until(lambda: bed.commands.run)
+        first, bed.commands.gate = bed.commands.gate, asyncio.Event()
+        bed.containers.end(attempt(), 1)
+        await bed.until(lambda: len(bed.commands.run) == 2)
+        first.set()
+        await settle()
+        before = bed.container().get("ready")
+        bed.commands.gate.set()
+        await bed.until(lambda: bed.container().get("ready"))
+
+    assert not before
+    assert [which.attempt for _, which in bed.commands.run] == [0, 1]
+
+
 async def test_a_command_after_the_start_that_fails(bed: Bed) -> None:
     """The container is ended, in the kubelet's words."""
     hook = {"postStart": {"exec": {"command": ["warm"]}}}

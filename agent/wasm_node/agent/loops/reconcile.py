@@ -68,6 +68,8 @@ class Reconciler:
         self._most_backoff_s = most_backoff_s
         self._clock = clock
         self._fetches: dict[_Fetch, asyncio.Task[None]] = {}
+        self._hooks: dict[records.AttemptId, asyncio.Task[None]] = {}
+        """The postStart hooks that are under way."""
         self._refused: dict[ids.PodUid, frozenset[actions.Event]] = {}
         """What has been told of each pod that cannot run as written."""
         self._workers = keyed.KeyedWorkers(self._reconcile, limit=_PARALLEL)
@@ -180,6 +182,8 @@ class Reconciler:
                 )
             case actions.StartContainer():
                 await self._start(pod, pod.container(action.container), action, life)
+            case actions.CallPostStart(attempt):
+                self._call_post_start(pod, attempt)
             case actions.StopContainer():
                 await self._hands.stopper.stop(self._group, pod, action, self._workers.poke)
             case actions.NoteReplaced(attempt):
@@ -256,22 +260,22 @@ class Reconciler:
         if seen is None or here is None:
             return
 
-        hook, attempt = wanted.lifecycle.post_start, action.attempt
+        attempt = action.attempt
+        settling = attempt if wanted.lifecycle.post_start else None
 
         def made(before: observed.ObservedContainer) -> observed.ObservedContainer:
-            return images.noted(before, attempt, observed.Made(wanted.image, here.image_id))
+            known = observed.Made(wanted.image, here.image_id)
+            after = images.noted(before, attempt, known)
+            return dataclasses.replace(after, settling=settling, unsettled=False)
 
         def noted(before: observed.ObservedContainer) -> observed.ObservedContainer:
             return dataclasses.replace(made(before), backoff_s=action.backoff_s)
 
         # NB: kept before the start, as a crash right after it must find them.
         # The back-off is seen after it, as until then the attempt before has
-        # its own; the image before it, as news of it come by another way.
+        # its own; the others before it, as news of it come by another way.
         await self._keep(pod, wanted.name, noted)
         self._seen.change(pod.ref.uid, wanted.name, made)
-        if hook is not None:  # likewise
-            settling = records.AttemptId(pod.ref.uid, wanted.name, attempt)
-            self._change(settling, settling=settling, unsettled=False)
         try:
             running = await self._hands.starter.start(pod, wanted, here, attempt, life)
         except errors.Outdated:  # nor is anything else of this plan carried out
@@ -283,24 +287,42 @@ class Reconciler:
             pod.ref.uid, wanted.name, lambda before: adopt.started(noted(before), running)
         )
         self._emit(pod, actions.Event("Started", "Container started", container=wanted.name))
-        if hook is not None:
-            self._group.create_task(self._settle(pod, running.id, hook))
+
+    def _call_post_start(self, pod: desired.DesiredPod, attempt: records.AttemptId) -> None:
+        hook = pod.container(attempt.container).lifecycle.post_start
+        if hook is not None and attempt not in self._hooks:
+            self._hooks[attempt] = self._group.create_task(self._settle(pod, attempt, hook))
+            self._hooks[attempt].add_done_callback(lambda _: self._hooks.pop(attempt))
 
     async def _settle(
         self, pod: desired.DesiredPod, attempt: records.AttemptId, hook: hooks.Hook
     ) -> None:
-        """Carry out a postStart hook; until then it counts as not begun."""
+        """
+        Carry out a postStart hook; until then it counts as not begun.
+
+        What came of it is kept: what an agent has not done the next one does,
+        so that it is called once at least.
+        """
         try:
             why = await self._hands.caller.call(pod, attempt, hook)
         except Exception as error:  # as above
             log.exception("Pod %s: a postStart hook", pod.ref)
             why = repr(error)
-        if not why:
-            self._change(attempt, settling=None)
-            return
-        log.info("Pod %s, container %s: postStart: %s", pod.ref, attempt.container, why)
-        self._emit(pod, hooking.failed("PostStart", attempt))
-        self._change(attempt, unsettled=True)
+        if why:
+            log.info("Pod %s, container %s: postStart: %s", pod.ref, attempt.container, why)
+            self._emit(pod, hooking.failed("PostStart", attempt))
+
+        def settled(before: observed.ObservedContainer) -> observed.ObservedContainer:
+            if before.settling != attempt.attempt:  # another attempt has its own hook
+                return before
+            after = {"unsettled": True} if why else {"settling": None}
+            return dataclasses.replace(before, **after)
+
+        try:
+            await self._keep(pod, attempt.container, settled)
+        except OSError as error:  # the next agent would call it once more
+            log.warning("Pod %s: cannot keep what became of a hook: %s", pod.ref, error)
+        self._seen.change(pod.ref.uid, attempt.container, settled)
 
     async def _note_replaced(self, pod: desired.DesiredPod, attempt: records.AttemptId) -> None:
         number = attempt.attempt

@@ -59,6 +59,13 @@ class StartContainer:
 
 
 @dataclasses.dataclass(frozen=True)
+class CallPostStart:
+    """Have the hook of an attempt carried out, unless that is under way."""
+
+    attempt: records.AttemptId
+
+
+@dataclasses.dataclass(frozen=True)
 class StopContainer:
     """
     Have a running attempt end.
@@ -98,5 +105,12 @@ class LookAgain:
 
 
 Action: TypeAlias = (
-    PullImage | DropImage | StartContainer | StopContainer | NoteReplaced | ForgetPod | LookAgain
+    PullImage
+    | DropImage
+    | StartContainer
+    | CallPostStart
+    | StopContainer
+    | NoteReplaced
+    | ForgetPod
+    | LookAgain
 )

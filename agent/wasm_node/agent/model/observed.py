@@ -155,8 +155,8 @@ class ObservedContainer:
         failing: why the next attempt has not begun.
         verdicts: of the newest attempt's probes; True is passing, and what
             has no verdict yet is absent.
-        settling: the attempt whose postStart hook is not done; it counts as
-            one that has not begun.
+        settling: the number of the attempt whose postStart hook is not done; it
+            counts as one that has not begun.
         unsettled: that hook has failed.
         made_of: the image of each attempt; of the last few.
         replaced: the attempt that is stopped to make way for the next, which
@@ -169,7 +169,7 @@ class ObservedContainer:
     image: ImageHere | None = None
     failing: Failing | None = None
     verdicts: Mapping[probe.Kind, bool] = dataclasses.field(default_factory=dict)
-    settling: records.AttemptId | None = None
+    settling: int | None = None
     unsettled: bool = False
     made_of: Mapping[int, Made] = dataclasses.field(default_factory=dict)
     replaced: int | None = None
@@ -177,7 +177,7 @@ class ObservedContainer:
     @property
     def settles(self) -> bool:
         """Whether it runs and its postStart hook is not done."""
-        return isinstance(self.current, Running) and self.settling == self.current.id
+        return isinstance(self.current, Running) and self.settling == self.current.id.attempt
 
 
 @dataclasses.dataclass(frozen=True)

@@ -162,6 +162,8 @@ def _keep_healthy(
     if seen.settles and seen.unsettled:
         yield actions.StopContainer(running.id, pod.grace_s, "FailedPostStartHook")
         return
+    if seen.settles:  # by whichever agent it was begun
+        yield actions.CallPostStart(running.id)
     failing = probes.unhealthy(wanted, seen)
     if failing is None:
         if seen.replaced == running.id.attempt:  # what was said is done, by whichever agent

@@ -1,9 +1,9 @@
 """
 What must survive the agent and only it knows: `pods/UID/pod.json`.
 
-Start time, images and back-off of a pod, and that it was evicted. Attempts and
-endings are not here: they are the runtime's facts, and stand in its own
-records.
+Start time, images and back-off of a pod, whose postStart hook is not done, and
+that it was evicted. Attempts and endings are not here: they are the runtime's
+facts, and stand in its own records.
 
 Several loops write to it, each what it alone decides. What they have seen of
 a pod was true at different moments; so none writes a whole pod: it says what to
@@ -26,11 +26,13 @@ class _Container(msgspec.Struct, frozen=True):
     backoff_s: float
     made_of: dict[int, observed.Made] = {}
     replaced: int | None = None
+    settling: int | None = None
+    unsettled: bool = False
 
     @classmethod
     def of(cls, seen: observed.ObservedContainer) -> Self:
         """Return what is kept of a container."""
-        return cls(seen.backoff_s, dict(seen.made_of), seen.replaced)
+        return cls(seen.backoff_s, dict(seen.made_of), seen.replaced, seen.settling, seen.unsettled)
 
     def observed(self) -> observed.ObservedContainer:
         """Return the container as far as it was kept."""
@@ -38,6 +40,8 @@ class _Container(msgspec.Struct, frozen=True):
             backoff_s=self.backoff_s,
             made_of=self.made_of,
             replaced=self.replaced,
+            settling=self.settling,
+            unsettled=self.unsettled,
         )
 
 
