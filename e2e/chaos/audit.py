@@ -4,22 +4,19 @@ Whether a chaos run was survived: a function of what its witnesses recorded.
 Each finding is a promise that was broken, with what shows it. Nothing here
 knows how the node works; only that an attempt of a container is one run of its
 guest, that the API numbers attempts from 0 (containerID, restartCount), and
-the rules of restart policies and init containers. Of clocks only the order of
-one witness' own words is used, as news of the same thing may be seconds apart;
-but nothing that a killed runtime ran is heard of when the next one is started.
+the rules of restart policies; `life` has those of order, hooks, checks, volumes
+and deadlines. Of clocks only the order of one witness' own words is used, as
+news of the same thing may be seconds apart; but nothing that a killed runtime
+ran is heard of when the next one is started.
 """
 
 import collections
-import dataclasses
-import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
-from e2e.chaos.recording import Ending, Process, Recording, Run, Version
-
-LOST, TWICE, RESTARTS, EXIT, ORPHAN = "lost", "run twice", "restarts", "exit code", "orphan"
-ORDER = "order"
+from e2e.chaos import life
+from e2e.chaos.findings import CHECK, EXIT, HOOK, LOST, ORPHAN, RESTARTS, TWICE, Finding
+from e2e.chaos.recording import Command, Ending, Process, Recording, Run, Version
 
 _KILLED, _STOPPED = 137, 143
 _SERVICES = ("wasm-node fork", "wasm-node super")  # as the kernel cuts them
@@ -30,19 +27,6 @@ _Story: TypeAlias = Mapping[str, list[Version]]
 """The versions of each pod, oldest first."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """A broken promise: which, of what, and what shows it."""
-
-    kind: str
-    of: str
-    text: str
-
-    def __str__(self) -> str:
-        """Give it in a line."""
-        return f"{self.kind}: {self.of}: {self.text}"
-
-
 def audit(found: Recording) -> list[Finding]:
     """List all that is wrong with a run, once it has settled; none is well."""
     story: dict[str, list[Version]] = collections.defaultdict(list)
@@ -51,11 +35,11 @@ def audit(found: Recording) -> list[Finding]:
     return [
         *_side_by_side(found),
         *_accounts(found, story),
-        *_order(found, story),
         *_counts(found),
         *_alive(found, story),
         *_workloads(found, story),
         *_machine(found, story),
+        *life.findings(found, story),
     ]
 
 
@@ -77,6 +61,9 @@ def _accounts(found: Recording, story: _Story) -> Iterator[Finding]:
     runs: dict[_Key, list[Run]] = collections.defaultdict(list)
     for run in found.runs:
         runs[run.uid, run.container].append(run)
+    commands: dict[_Key, list[Command]] = collections.defaultdict(list)
+    for command in found.commands:
+        commands[command.uid, command.container].append(command)
     for key in sorted(
         {*runs, *((uid, name) for uid in story for name in story[uid][-1].containers)}
     ):
@@ -88,6 +75,7 @@ def _accounts(found: Recording, story: _Story) -> Iterator[Finding]:
             name,
             story[uid],
             runs[key],
+            commands[key],
             killed,
             forced=uid in found.forced,
             begins_anew=bool(found.deaths),
@@ -113,6 +101,7 @@ class _Case:
         name: str,
         story: Sequence[Version],
         runs: Sequence[Run],
+        commands: Sequence[Command],
         killed: set[Process],
         *,
         forced: bool,
@@ -122,17 +111,27 @@ class _Case:
         self._last = story[-1]
         self._of = f"{self._last.name}/{name}"
         self._runs = runs
+        self._commands = commands
         self._killed = killed
         self._forced = forced
         self._begins_anew = begins_anew and name in self._last.inits
-        self._may_be_stopped = any(each.deleting for each in story) or name in self._last.sidecars
+        self._may_be_stopped = (
+            any(each.deleting for each in story)
+            or name in self._last.sidecars
+            or self._last.deadline_s is not None
+        )
+        self._ready: set[int] = set()
+        self._started: set[int] = set()
         self._endings: dict[int, set[Ending]] = collections.defaultdict(set)
         attempts = [-1]
         for each in story:
             told = each.containers.get(name)
             if told is None:
                 continue
-            attempts.append(-1 if told.attempt is None else told.attempt)
+            if told.attempt is not None:
+                attempts.append(told.attempt)
+                self._ready |= {told.attempt} if told.ready else set()
+                self._started |= {told.attempt} if told.started else set()
             for ending in (told.ending, told.last):
                 if ending is not None:
                     self._endings[ending.attempt].add(ending)
@@ -158,6 +157,8 @@ class _Case:
                 kind, text = wrong
                 text = f"run {run.nonce}, attempt {attempt}: {text}"
                 yield Finding(kind, self._of, text)
+            if len(self._runs) == self._attempts:  # else it may be of another attempt
+                yield from self._unasked(run, attempt)
         if not self._forced:
             self.silent = [
                 f"attempt {each} of {self._of} {self._ending(each)}"
@@ -182,6 +183,18 @@ class _Case:
                 attempt = first
             yield run, attempt
             attempt += 1
+
+    def _unasked(self, run: Run, attempt: int) -> Iterator[Finding]:
+        """Find what was said of an attempt before that was known."""
+        done = {x.what for x in life.of_run(run, self._commands) if x.told == 0}
+        for what, told, kind in (
+            ("postStart", self._ready, HOOK),
+            ("startup", self._started, CHECK),
+        ):
+            if attempt in told and self._last.has(self._name, what) and what not in done:
+                word = "ready" if told is self._ready else "started"
+                text = f"run {run.nonce}, attempt {attempt}: it was {word}, without its {what}"
+                yield Finding(kind, self._of, text)
 
     def _policy(self) -> Iterator[Finding]:
         policy = self._last.policy(self._name)
@@ -220,43 +233,33 @@ class _Case:
             if newest and not self._forced:
                 return LOST, "it has ended, and the API does not know"
             return None
-        allowed = self._codes(run, newest=newest)
+        allowed = self._codes(run, attempt)
         if not allowed:
             return LOST, f"it ended, though nobody told, stopped or killed it; the API has {ending}"
         if ending.code not in allowed:
             return EXIT, f"the API has {ending}, and it is {' or '.join(map(str, sorted(allowed)))}"
         return None
 
-    def _codes(self, run: Run, *, newest: bool) -> set[int]:
+    def _codes(self, run: Run, attempt: int) -> set[int]:
         codes = set()
+        newest = attempt == self._attempts - 1
         if run.told is not None:
             codes.add(run.told)
         if run.process in self._killed or self._was_quick(run):
             codes.add(_KILLED)
         if newest and self._may_be_stopped:
             codes |= {_STOPPED, 0} if run.serves else {_STOPPED}
+        if self._has_failed_its_check(run) or self._has_not_settled(attempt):
+            codes.add(_STOPPED)
         return codes
 
+    def _has_failed_its_check(self, run: Run) -> bool:
+        beside = life.of_run(run, self._commands)
+        return any(each.what == "liveness" and each.told != 0 for each in beside)
 
-def _order(found: Recording, story: _Story) -> Iterator[Finding]:
-    """
-    Init containers have done their work before the others begin.
-
-    Again under each runtime, but in pods that restart nothing. Of sidecars the
-    ledger cannot tell: they need only begin before, and speak when they may.
-    """
-    for uid, versions in story.items():
-        pod = versions[-1]
-        deaths = () if pod.restart == "Never" else found.deaths
-        mine = [each for each in found.runs if each.uid == uid]
-        for since, until in itertools.pairwise((0.0, *deaths, math.inf)):
-            runs = [each for each in mine if since < each.began < until]
-            begun = [x for x in runs if x.container not in pod.inits and x.process]
-            first = min((each.began for each in begun), default=0.0)
-            done = {x.container for x in runs if x.told == 0 and x.began < first}
-            if begun and (left := pod.inits - pod.sidecars - done):
-                text = f"it has begun after {since:.2f} and before {', '.join(sorted(left))}"
-                yield Finding(ORDER, pod.name, text)
+    def _has_not_settled(self, attempt: int) -> bool:
+        """Say whether it may have been ended for its postStart hook."""
+        return self._last.has(self._name, "postStart") and attempt not in self._ready
 
 
 def _counts(found: Recording) -> Iterator[Finding]:
@@ -334,7 +337,7 @@ def _was_deleted_before_it_was_done(versions: Sequence[Version]) -> bool:
 
 
 def _runs(pod: Version, alive: set[_Key]) -> bool:
-    lasting = {n: c for n, c in pod.containers.items() if n not in pod.inits - pod.sidecars}
+    lasting = {n: c for n, c in pod.containers.items() if n not in set(pod.inits) - pod.sidecars}
     steady = bool(lasting) and all(c.running and (pod.uid, n) in alive for n, c in lasting.items())
     return steady and pod.phase == "Running" and not (pod.gone or pod.deleting)
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from e2e.chaos import audit, faults, machine, recording, workload
 from e2e.chaos.bed import ChaosBed
 from e2e.chaos.faults import Churn, Fault, Kind
+from e2e.chaos.findings import LOST, Finding
 from e2e.cluster import Failed, api, wait_until
 
 _SETTLE_WITHIN_S = 120.0
@@ -35,6 +36,7 @@ class ChaosRun:
         self._told: list[recording.Event] = []
         self._kills: list[recording.Kill] = []
         self._deaths: list[float] = []
+        self._breaks: list[float] = []
         self._forced: set[str] = set()
         self._wanted: dict[str, recording.Wanted] = {}
         self._due: list[tuple[float, Callable[[], None]]] = []
@@ -63,7 +65,7 @@ class ChaosRun:
         self._wanted[name] = recording.Wanted()
         self._bed.call("DELETE", f"pods/{name}")
 
-    def settle(self, within_s: float = _SETTLE_WITHIN_S) -> list[audit.Finding]:
+    def settle(self, within_s: float = _SETTLE_WITHIN_S) -> list[Finding]:
         """Stop what loops, wait until all is well; return what is not."""
         while self._due:
             self._until(self._due[0][0])
@@ -72,7 +74,7 @@ class ChaosRun:
         self._say("calm")
         return self._wait_for_nothing_wrong(within_s)
 
-    def clear(self) -> list[audit.Finding]:
+    def clear(self) -> list[Finding]:
         """Delete all, wait until nothing is left; return what is."""
         self._say("all is deleted")
         self._wanted = {
@@ -94,7 +96,7 @@ class ChaosRun:
         # to the other is then news to the witness that is asked later.
         bed = self._bed
         seen = machine.look(bed.node, bed.untouched)
-        runs = bed.ledger.runs()
+        runs, commands = bed.ledger.runs(), bed.ledger.commands()
         if not empty:
             seen = dataclasses.replace(seen, strays=frozenset())
         return recording.Recording(
@@ -105,9 +107,12 @@ class ChaosRun:
             self._wanted if empty else self._counted(),
             seen,
             tuple(self._deaths),
+            commands,
+            tuple(self._breaks),
+            time.monotonic(),
         )
 
-    def timeline(self, findings: Iterable[audit.Finding]) -> str:
+    def timeline(self, findings: Iterable[Finding]) -> str:
         """Tell what was done when, and all that is known of what is wrong."""
         found = self.collect()
         listed = list(findings)
@@ -126,6 +131,13 @@ class ChaosRun:
                 if run.ended is not None:
                     told = "" if run.told is None else f", told {run.told}"
                     events.append(recording.Event(run.ended, f"{name} ended{told}"))
+        for command in found.commands:
+            if command.pod in of:
+                name = f"{command.what} {command.nonce} of {command.pod}/{command.container}"
+                events.append(recording.Event(command.began, f"{name} began"))
+                if command.ended is not None:
+                    told = "" if command.told is None else f", told {command.told}"
+                    events.append(recording.Event(command.ended, f"{name} ended{told}"))
         for version in found.versions:
             if version.name in of:
                 about = "gone" if version.gone else "deleting" if version.deleting else ""
@@ -192,6 +204,7 @@ class ChaosRun:
             self._bed.node.start_agent()
 
     def _kill_service(self, name: str) -> None:
+        self._breaks.append(time.monotonic())
         os.kill(self._service(name), signal.SIGKILL)
 
     def _service(self, name: str) -> int:
@@ -207,6 +220,7 @@ class ChaosRun:
         node, forks = self._bed.node, self._service("fork server")
         os.kill(forks, signal.SIGSTOP)  # no worker is born that nobody knows of
         wait_until(lambda: machine.all_named(node, forks), "workers with names", within_s=30)
+        self._breaks.append(time.monotonic())
         self._kills += [recording.Kill(time.monotonic(), x) for x in machine.workers(node)]
         node.runtime.kill()
         self._until(time.monotonic() + fault.for_s)
@@ -280,16 +294,14 @@ class ChaosRun:
             found[name] = dataclasses.replace(found[name], reported=done)
         return found
 
-    def _wait_for_nothing_wrong(
-        self, within_s: float, *, empty: bool = False
-    ) -> list[audit.Finding]:
-        findings: list[audit.Finding] = []
+    def _wait_for_nothing_wrong(self, within_s: float, *, empty: bool = False) -> list[Finding]:
+        findings: list[Finding] = []
 
         def nothing() -> bool:
             findings[:] = audit.audit(self.collect(empty=empty))
             if empty and (left := self._bed.record.pods()):
                 text = "it is still there"
-                findings.extend(audit.Finding(audit.LOST, uid, text) for uid in left)
+                findings.extend(Finding(LOST, uid, text) for uid in left)
             return not findings
 
         with contextlib.suppress(Failed):

@@ -8,12 +8,15 @@ that becomes the runtime, and processes that it forks have the change too.
 """
 
 import dataclasses
+import os
+import shutil
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
-from wasm_node.protocol import layout, records, settings
-from wasm_node.runtime import attempts, endings, init, starts, supervisor
+from wasm_node.protocol import layout, messages, records, settings
+from wasm_node.runtime import attempts, endings, execs, init, starts, supervisor, volumes
 
 
 def double_start() -> None:
@@ -54,12 +57,46 @@ def orphan() -> None:
     supervisor._Supervisor._stop = say  # type: ignore[method-assign]
 
 
+def unrun_hook() -> None:
+    """Say of what is to run beside a container that it has, and well."""
+
+    def say(self: Any, wanted: messages.Exec, streams: list[int], done: Any) -> Any:
+        for each in streams:
+            os.close(each)
+        now = time.time_ns()
+        by_itself = records.EndedBy.ITSELF
+        done(records.ExitRecord(0, by_itself, "Completed", "", now, now))
+        return lambda: None
+
+    execs.Execs.begin = say  # type: ignore[method-assign]
+
+
+def lost_volume() -> None:
+    """Give each container an empty volume."""
+    make = volumes.Volumes.make
+
+    def make_anew(self: Any, pod: str, mounts: Any, user: int | None) -> None:
+        make(self, pod, mounts, user)
+        for each in mounts:
+            if Path(each.host_path).parent == layout.volumes(self._state, pod):
+                shutil.rmtree(each.host_path)
+        make(self, pod, mounts, user)
+
+    volumes.Volumes.make = make_anew  # type: ignore[method-assign]
+
+
 def _is(attempt: attempts.Attempt, pod: str) -> bool:
     spec = records.ContainerSpec.from_json((attempt.directory / layout.SPEC).read_bytes())
     return spec.pod_name == pod
 
 
-BUILDS = {"double-start": double_start, "lost-exit": lost_exit, "orphan": orphan}
+BUILDS = {
+    "double-start": double_start,
+    "lost-exit": lost_exit,
+    "orphan": orphan,
+    "unrun-hook": unrun_hook,
+    "lost-volume": lost_volume,
+}
 
 if __name__ == "__main__":
     BUILDS[sys.argv[1]]()

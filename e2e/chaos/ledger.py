@@ -11,6 +11,10 @@ What a run is to do stands in its script, a word of its pod's: `KEY:STEP,...`.
 The runs of one KEY take the steps one after another, and the last for ever
 after. A step is `CODE@MS`, or `on` for ever. A guest that serves HTTP asks by
 `GET /UID/NAME/CONTAINER` and is only known to be.
+
+A hook or a check of a container is a guest, too: it says `CONTAINER!WHAT`, and
+is written down as a command. Its script has no KEY: those of the same container
+of a pod take its steps.
 """
 
 import asyncio
@@ -20,10 +24,14 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias, TypeVar
 
 from e2e.chaos import background, machine
-from e2e.chaos.recording import Process, Run
+from e2e.chaos.recording import Command, Process, Run
+
+Line = TypeVar("Line", Run, Command)
+_Change: TypeAlias = Callable[..., None]
 
 _FOR_EVER = "on"
 _RECENT_S = 10.0
@@ -37,6 +45,7 @@ class Ledger:
         self._loop = loop
         self._lock = threading.Lock()
         self._runs: list[Run] = []
+        self._commands: list[Command] = []
         self._steps: collections.Counter[str] = collections.Counter()
         self._serving: dict[Process, int] = {}
         self.port = 0
@@ -47,6 +56,11 @@ class Ledger:
         """Return all runs so far, in the order in which they began."""
         with self._lock:
             return tuple(self._runs)
+
+    def commands(self) -> tuple[Command, ...]:
+        """Return all hooks and checks so far, in their order."""
+        with self._lock:
+            return tuple(self._commands)
 
     async def open(self) -> asyncio.Server:
         """Listen on a port of loopback."""
@@ -72,9 +86,17 @@ class Ledger:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        uid, pod, container, script, nonce = line.split()
-        index = self._begin(Run(uid, pod, container, nonce, process, time.monotonic()))
-        step = self._next(script)
+        uid, pod, name, script, *read, nonce = line.split()
+        container, _, what = name.partition("!")
+        now = time.monotonic()
+        if what:
+            born = machine.born(process) if process else now
+            made = Command(uid, pod, container, what, nonce, process, born, now)
+            change = self._add(made)
+        else:
+            run = Run(uid, pod, container, nonce, process, now, read="".join(read))
+            change = self._begin(run)
+        step = self._next(f"{uid}/{name}{script}" if what else script)
         try:
             if step != _FOR_EVER:
                 code, _, ms = step.partition("@")
@@ -82,11 +104,11 @@ class Ledger:
                     async with asyncio.timeout(int(ms) / 1000):
                         await reader.read(1)
                         return
-                self._change(index, told=int(code))
+                change(told=int(code))
                 writer.write(f"{code}\n".encode())
             await reader.read(1)
         finally:
-            self._change(index, ended=time.monotonic())
+            change(ended=time.monotonic())
 
     def _next(self, script: str) -> str:
         key, _, steps = script.partition(":")
@@ -102,22 +124,22 @@ class Ledger:
             return
         nonce = f"{process.pid}-{process.began_ticks}"
         run = Run(uid, f"{namespace}/{name}", container, nonce, process, time.monotonic())
-        index = self._begin(dataclasses.replace(run, serves=True))
+        change = self._begin(dataclasses.replace(run, serves=True))
         try:
             pidfd = os.pidfd_open(process.pid)
         except ProcessLookupError:
-            self._change(index, ended=time.monotonic())
+            change(ended=time.monotonic())
             return
         self._serving[process] = pidfd
 
         def ended() -> None:
             self._loop.remove_reader(pidfd)
             os.close(pidfd)
-            self._change(index, ended=time.monotonic())
+            change(ended=time.monotonic())
 
         self._loop.add_reader(pidfd, ended)
 
-    def _begin(self, run: Run) -> int:
+    def _begin(self, run: Run) -> _Change:
         with self._lock:
             beside = tuple(
                 each.nonce
@@ -127,12 +149,22 @@ class Ledger:
                 and each.process is not None
                 and machine.is_alive(each.process)
             )
-            self._runs.append(dataclasses.replace(run, beside=beside))
-            return len(self._runs) - 1
+            return self._put(self._runs, dataclasses.replace(run, beside=beside))
 
-    def _change(self, index: int, **fields: float) -> None:
+    def _add(self, command: Command) -> _Change:
         with self._lock:
-            self._runs[index] = dataclasses.replace(self._runs[index], **fields)  # type: ignore[arg-type]
+            return self._put(self._commands, command)
+
+    def _put(self, listed: list[Line], line: Line) -> _Change:
+        """Write a line; return what changes fields of it."""
+        index = len(listed)
+        listed.append(line)
+
+        def change(**fields: float) -> None:
+            with self._lock:
+                listed[index] = dataclasses.replace(listed[index], **fields)  # type: ignore[arg-type]
+
+        return change
 
 
 @contextlib.contextmanager

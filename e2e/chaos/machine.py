@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from e2e.cluster.node import WasmNode
 _UID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TEMPORARY = re.compile(r"\btmp\w{8}\b")  # as Python's tempfile names them
 _WORKER = "wasm:"
+_COMMAND = "exec:"
+_TICKS = os.sysconf("SC_CLK_TCK")
 _LOOKS = 3
 _NAMESPACES = ("net", "mnt", "pid", "ipc")
 _BUILT = ("images", "compiled", "pki")  # of no pod
@@ -43,6 +46,12 @@ def is_alive(known: Process) -> bool:
     return found is not None and found.began_ticks == known.began_ticks
 
 
+def born(known: Process) -> float:
+    """Return when a process began, of time.monotonic."""
+    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - known.began_ticks / _TICKS
+    return time.monotonic() - age_s
+
+
 def peer(own_port: int, its_port: int) -> Process | None:
     """
     Find who has the other end of a connection over 127.0.0.1.
@@ -59,16 +68,16 @@ def _peer(own_port: int, its_port: int) -> Process | None:
     wanted = (f"0100007F:{its_port:04X}", f"0100007F:{own_port:04X}")
     rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
     inodes = [row[9] for row in rows if (row[1], row[2]) == wanted]
-    for each in _workers_of_all() if inodes else ():
+    for each in _guests_of_all() if inodes else ():
         if f"socket:[{inodes[0]}]" in set(_open_files(each.pid)):
             return each
     return None
 
 
-def _workers_of_all() -> Iterator[Process]:
+def _guests_of_all() -> Iterator[Process]:
     for entry in Path("/proc").glob("[0-9]*"):
         found = process(int(entry.name))
-        if found is not None and found.name.startswith(_WORKER):
+        if found is not None and found.name.startswith((_WORKER, _COMMAND)):
             yield found
 
 
@@ -105,10 +114,12 @@ def look(node: WasmNode, before: Machine | None = None) -> Machine:
             counts[_TEMPORARY.sub("tmp*", line)] += 1
     strays = {f"{line}, {n + 1}" for line, count in counts.items() for n in range(count)}
     known = before.strays if before else frozenset()
-    below = list(_below(node))
+    below, now = list(_below(node)), time.monotonic()
+    guests = (_WORKER, _COMMAND)
     return Machine(
         workers=frozenset(each for each in below if each.name.startswith(_WORKER)),
-        others=tuple(sorted(x.name for x in below if not x.name.startswith(_WORKER))),
+        others=tuple(sorted(x.name for x in below if not x.name.startswith(guests))),
+        commands={x: now - born(x) for x in below if x.name.startswith(_COMMAND)},
         pods={where: frozenset(uids) for where, uids in found.items()},
         strays=frozenset(strays - known),
     )

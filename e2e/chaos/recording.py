@@ -42,6 +42,8 @@ class Run:
         beside: nonces of runs of the same container whose process was alive
             at that moment.
         serves: it answers HTTP, and ends with 0 when it is told to.
+        read: the number that it has found in the pod's volume; `-`: none, and
+            empty: it did not look.
     """
 
     uid: str
@@ -54,6 +56,38 @@ class Run:
     ended: float | None = None
     beside: tuple[str, ...] = ()
     serves: bool = False
+    read: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """
+    One run of a program beside a container: a hook or a check by exec.
+
+    Attributes:
+        uid: of its pod, as its guest said.
+        pod: NAMESPACE/NAME.
+        container: the name of the one that it runs in.
+        what: `postStart`, `preStop`, `startup` or `liveness`.
+        nonce: a number of the guest's own.
+        process: as of a Run.
+        born: when its process began, by the kernel; of who was gone, when it
+            was heard of.
+        began: when it was heard of.
+        told: the exit code that it was told to end with; None: it was not.
+        ended: when the kernel closed its end; None: it lives.
+    """
+
+    uid: str
+    pod: str
+    container: str
+    what: str
+    nonce: str
+    process: Process | None
+    born: float
+    began: float
+    told: int | None = None
+    ended: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +108,8 @@ class Container:
         attempt: the last word of its containerID; None before the first.
         restarts: restartCount.
         running: whether `state` says so.
+        ready: as `ready` says.
+        started: as `started` says.
         ending: `state.terminated`.
         last: `lastState.terminated`.
     """
@@ -83,6 +119,8 @@ class Container:
     running: bool
     ending: Ending | None
     last: Ending | None
+    ready: bool = False
+    started: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,8 +139,12 @@ class Version:
         reason: of its status.
         restart: its restartPolicy.
         sidecars: names of init containers that run on.
-        inits: names of all init containers.
+        inits: names of all init containers, in their order.
         containers: statuses by name, those of init containers too.
+        commands: what is run beside each container, by its manifest.
+        grace_s: that it has to end, or would have.
+        deadline_s: its activeDeadlineSeconds.
+        begun: the node has said when it took the pod in.
     """
 
     at: float
@@ -115,8 +157,16 @@ class Version:
     reason: str
     restart: str
     sidecars: frozenset[str]
-    inits: frozenset[str]
+    inits: tuple[str, ...]
     containers: Mapping[str, Container]
+    commands: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
+    grace_s: float = 3.0
+    deadline_s: float | None = None
+    begun: bool = False
+
+    def has(self, container: str, what: str) -> bool:
+        """Say whether a container has such a hook or check by exec."""
+        return what in self.commands.get(container, ())
 
     def policy(self, container: str) -> str:
         """Return the restart policy that a container lives under."""
@@ -151,6 +201,7 @@ class Machine:
     Attributes:
         workers: processes of containers below the runtime.
         others: names of its other processes, the runtime's own.
+        commands: how many seconds each process of a hook or check has run.
         pods: pod uids by where something of theirs was found: a path, mount,
             control group, ...
         strays: what belongs to no pod, and was not there before the first.
@@ -160,6 +211,7 @@ class Machine:
     others: tuple[str, ...]
     pods: Mapping[str, frozenset[str]]
     strays: frozenset[str] = frozenset()
+    commands: Mapping[Process, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,6 +244,10 @@ class Recording:
         wanted: by workload.
         machine: as it is now.
         deaths: when a killed runtime was about to be followed by another.
+        commands: in the order in which they were heard of.
+        breaks: when a part of the runtime was killed, or all of it; what ran
+            beside containers has ended with that.
+        at: when this was put together.
     """
 
     runs: tuple[Run, ...]
@@ -201,6 +257,9 @@ class Recording:
     wanted: Mapping[str, Wanted]
     machine: Machine
     deaths: tuple[float, ...] = ()
+    commands: tuple[Command, ...] = ()
+    breaks: tuple[float, ...] = ()
+    at: float = 0.0
 
 
 def version(at: float, kind: str, pod: Pod) -> Version:
@@ -219,9 +278,22 @@ def version(at: float, kind: str, pod: Pod) -> Version:
         reason=status.get("reason", ""),
         restart=spec["restartPolicy"],
         sidecars=frozenset(x["name"] for x in inits if x.get("restartPolicy") == "Always"),
-        inits=frozenset(each["name"] for each in inits),
+        inits=tuple(each["name"] for each in inits),
         containers={each["name"]: _container(each) for each in listed},
+        commands={each["name"]: _commands(each) for each in (*inits, *spec["containers"])},
+        grace_s=meta.get("deletionGracePeriodSeconds", spec["terminationGracePeriodSeconds"]),
+        deadline_s=spec.get("activeDeadlineSeconds"),
+        begun="startTime" in status,
     )
+
+
+def _commands(container: Pod) -> frozenset[str]:
+    given = {
+        **container.get("lifecycle", {}),
+        "startup": container.get("startupProbe", {}),
+        "liveness": container.get("livenessProbe", {}),
+    }
+    return frozenset(what for what, how in given.items() if "exec" in how)
 
 
 def _container(status: Pod) -> Container:
@@ -232,6 +304,8 @@ def _container(status: Pod) -> Container:
         running="running" in state,
         ending=_ending(state.get("terminated")),
         last=_ending(last.get("terminated")),
+        ready=status["ready"],
+        started=status.get("started") or False,
     )
 
 

@@ -38,21 +38,24 @@ class Maker:
         self._images = images
         self._node = node
         self._ledger = f"127.0.0.1:{ledger}"
+        self._port = str(ledger)
         self._ports = ports
 
     def all(self, *, scale: int = 1) -> list[Workload]:
         """Give all workloads; thirty pods with a scale of 1."""
         return [
-            self._deployment("serve", 8 * scale),
+            self._deployment("serve", 5 * scale),
             self._web("web", 2),
             self._stateful("set", 3),
             self.job("retried", "OnFailure", "$(UID):3@200,0@400", 4),
             self.job("again", "Never", "again:5@300,0@300", 2),
             self.job("slow", "Never", "slow:0@8000", 2),
-            *(self.looping(f"loop-{number}") for number in range(3 * scale)),
-            *(self._ordered(f"ordered-{number}", "on", "Always") for number in range(2)),
-            *(self._ordered(f"ending-{number}", "4@6000", "Never") for number in range(2)),
-            *(self.ending(f"bare-{number}", number, 2000 * number) for number in range(4)),
+            *(self.looping(f"loop-{number}") for number in range(2 * scale)),
+            *(self.ordered(f"ordered-{number}", "on", "Always") for number in range(3)),
+            *(self.ordered(f"ending-{number}", "4@6000", "Never") for number in range(3)),
+            *(self._late(f"late-{number}", 8 + 8 * number) for number in range(2)),
+            *(self._sick(f"sick-{number}") for number in range(2)),
+            *(self.ending(f"bare-{number}", 3 * number, 2000 * number) for number in range(2)),
         ]
 
     def looping(self, name: str) -> Workload:
@@ -61,29 +64,61 @@ class Maker:
         return Workload(name, (self._pod(name, spec),), Wanted(running=1))
 
     def lasting(self, name: str) -> Workload:
-        """Give a pod that runs for ever."""
-        return Workload(name, (self._pod(name, self._spec(f"{name}:on", "Always")),), Wanted(1))
+        """Give a pod that runs for ever, and has hooks."""
+        spec = self._hooked(self._spec(f"{name}:on", "Always"))
+        return Workload(name, (self._pod(name, spec),), Wanted(1))
 
     def ending(self, name: str, code: int, after_ms: int = 0) -> Workload:
         """Give a pod that ends with this code, once."""
         spec = self._spec(f"$(UID):{code}@{after_ms}", "Never")
         return Workload(name, (self._pod(name, spec),), Wanted())
 
-    def _ordered(self, name: str, main: str, restart: str) -> Workload:
-        spec = self._spec(f"$(UID)-main:{main}", restart)
-        sidecar = self._container("sidecar", "$(UID)-sidecar:on") | {"restartPolicy": "Always"}
-        first = self._container("first", "$(UID)-first:0@300")
-        spec["initContainers"] = [first, sidecar, self._container("next", "$(UID)-next:0@100")]
+    def ordered(self, name: str, main: str, restart: str) -> Workload:
+        """
+        Give a pod of containers that wait for each other.
+
+        One sidecar has to pass its startup check before the others begin, and
+        the other one only to begin. All read in the pod's volume what the first
+        container has written there.
+        """
+        spec = self._hooked(self._spec(f"$(UID)-main:{main}", restart))
+        first = self._container("first", "$(UID)-first:0@300", ">/shared/first")
+        early = self._container("early", "$(UID)-early:on", "</shared/first")
+        early["startupProbe"] = self._check("early", "startup", "1@0,0@0")
+        late = self._container("sidecar", "$(UID)-sidecar:on", "</shared/first")
+        late["lifecycle"] = {"preStop": self._command("sidecar", "preStop", "0@200")}
+        after = self._container("next", "$(UID)-next:0@100", "</shared/first")
+        always = {"restartPolicy": "Always"}
+        spec["initContainers"] = [first, early | always, late | always, after]
+        spec["containers"][0]["args"].append("</shared/first")
+        spec["volumes"] = [{"name": "shared", "emptyDir": {}}]
+        for each in (*spec["initContainers"], *spec["containers"]):
+            each["volumeMounts"] = [{"name": "shared", "mountPath": "/shared"}]
         wanted = Wanted(running=1 if restart == "Always" else 0)
         return Workload(name, (self._pod(name, spec),), wanted)
 
+    def _late(self, name: str, deadline_s: int) -> Workload:
+        """Give a pod that would run for ever, and may not."""
+        spec = self._spec(f"{name}:on", "Always") | {"activeDeadlineSeconds": deadline_s}
+        return Workload(name, (self._pod(name, spec),), Wanted())
+
+    def _sick(self, name: str) -> Workload:
+        """Give a pod that fails a check, and is restarted for that."""
+        spec = self._hooked(self._spec(f"{name}:on", "Always"))
+        check = self._check("main", "liveness", "0@0,0@0,1@0,0@0")
+        spec["containers"][0]["livenessProbe"] = check | {"failureThreshold": 1}
+        return Workload(name, (self._pod(name, spec),), Wanted(running=1))
+
     def _deployment(self, name: str, replicas: int) -> Workload:
-        spec = self._spec(f"{name}:on", "Always")
+        spec = self._hooked(self._spec(f"{name}:on", "Always"))
         made = pods.workload("Deployment", name, spec, about=self._about(name), replicas=replicas)
         return Workload(name, (_selected(made, name),), Wanted(replicas))
 
     def _stateful(self, name: str, replicas: int) -> Workload:
         spec = self._spec(f"{name}:on", "Always")
+        (main,) = spec["containers"]
+        main["startupProbe"] = self._check("main", "startup", "1@0,0@0")
+        main["livenessProbe"] = self._check("main", "liveness", "0@0,on,0@0")  # one hangs
         own = {"replicas": replicas, "serviceName": name}
         made = pods.workload("StatefulSet", name, spec, about=self._about(name), **own)
         return Workload(name, (_selected(made, name),), Wanted(replicas))
@@ -132,16 +167,31 @@ class Maker:
         spec["terminationGracePeriodSeconds"] = 3
         return spec
 
-    def _container(self, name: str, script: str) -> Object:
+    def _hooked(self, spec: Object) -> Object:
+        """Give `main` hooks, and return the spec."""
+        spec["containers"][0]["lifecycle"] = {
+            what: self._command("main", what, "0@100") for what in ("postStart", "preStop")
+        }
+        return spec
+
+    def _check(self, container: str, what: str, steps: str) -> Object:
+        command = self._command(container, what, steps)
+        return command | {"periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 30}
+
+    def _command(self, container: str, what: str, steps: str) -> Object:
+        """Give the exec of a hook or a check; it, too, is in the ledger."""
+        words = ["run", self._port, "%UID", "%POD", f"{container}!{what}", f":{steps}"]
+        return {"exec": {"command": words}}
+
+    def _container(self, name: str, script: str, *files: str) -> Object:
         env = pods.field_env(
             UID="metadata.uid", NAMESPACE="metadata.namespace", NAME="metadata.name"
         )
-        port = self._ledger.rpartition(":")[2]
         return {
             "name": name,
             "image": self._images.run,
             "env": [*env, {"name": "POD", "value": "$(NAMESPACE)/$(NAME)"}],
-            "args": [port, "$(UID)", "$(POD)", name, script],
+            "args": [self._port, "$(UID)", "$(POD)", name, script, *files],
             "resources": {"limits": {"memory": "64Mi"}},
         }
 

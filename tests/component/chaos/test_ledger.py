@@ -1,5 +1,6 @@
 """The ledger of a chaos run: what guests say and what the kernel knows."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -38,7 +39,9 @@ def guest(book: ledger.Ledger) -> Iterator[Guest]:
         argv = [sys.executable, "-c", _GUEST, str(book.port), *words]
         started.append(subprocess.Popen(argv))
         before = len(started)
-        wait_until(lambda: len(book.runs()) == before, "its run", within_s=10)
+        wait_until(
+            lambda: len(book.runs()) + len(book.commands()) == before, "its word", within_s=10
+        )
         return started[-1]
 
     yield start
@@ -75,3 +78,29 @@ def test_two_of_one_container_are_side_by_side(book: ledger.Ledger, guest: Guest
         guest("u", "ns/p", container, "key:on", f"n{number}")
 
     assert [each.beside for each in book.runs()] == [(), (), ("n0",)]
+
+
+def test_a_command_is_beside_a_run(book: ledger.Ledger, guest: Guest) -> None:
+    """It is no run; its steps are its own, its beginning the kernel's word."""
+    main = guest("u", "ns/p", "main", "key:on", "n")
+    codes = [guest("u", "ns/p", "main!liveness", ":1@0,0@0", str(n)).wait() for n in range(2)]
+    other = guest("v", "ns/q", "main!liveness", ":1@0,0@0", "n2").wait()
+    (run,), commands = book.runs(), book.commands()
+
+    assert (codes, other) == ([1, 0], 1)
+    assert [(each.what, each.container, each.told) for each in commands] == [
+        ("liveness", "main", 1),
+        ("liveness", "main", 0),
+        ("liveness", "main", 1),
+    ]
+    assert run.process is not None
+    assert run.process.pid == main.pid
+    tick_s = 1 / os.sysconf("SC_CLK_TCK")
+    assert run.began - tick_s < commands[0].born <= commands[0].began
+
+
+def test_a_run_says_what_it_has_read(book: ledger.Ledger, guest: Guest) -> None:
+    """Before its own number, which comes last."""
+    guest("u", "ns/p", "main", "key:on", "of-first", "n")
+
+    assert [(each.read, each.nonce) for each in book.runs()] == [("of-first", "n")]

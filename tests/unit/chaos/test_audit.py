@@ -5,156 +5,140 @@ from typing import Any
 
 import pytest
 
-from e2e.chaos import audit
-from e2e.chaos.recording import (
-    Container,
-    Ending,
-    Kill,
-    Machine,
-    Process,
-    Recording,
-    Run,
-    Version,
-    Wanted,
+from e2e.chaos import audit, findings
+from e2e.chaos.recording import Kill, Recording, Run, Wanted
+from tests.unit.chaos import stories
+
+_ONE = stories.recording(
+    (stories.run(1),), stories.version(stories.container(0)), wanted={"w": Wanted(running=1)}
 )
-
-_UID = "u"
-
-
-def _process(pid: int, name: str = "wasm:main") -> Process:
-    return Process(pid, pid * 10, name)
-
-
-def _run(number: int, **fields: Any) -> Run:
-    began = {"nonce": f"n{number}", "process": _process(number), "began": float(number)}
-    return Run(**{"uid": _UID, "pod": "ns/p", "container": "main", **began, **fields})
-
-
-def _over(number: int, told: int | None = None, **fields: Any) -> Run:
-    return _run(number, told=told, ended=number + 0.5, **fields)
-
-
-def _container(restarts: int, ending: int | None = None, last: int | None = None) -> Container:
-    """Give a status: codes of its state and of its lastState."""
-    ended = None if ending is None else Ending(restarts, ending, "Error")
-    before = None if last is None else Ending(restarts - 1, last, "Error")
-    return Container(restarts, restarts, running=ended is None, ending=ended, last=before)
-
-
-def _version(container: Container | None, **fields: Any) -> Version:
-    made = Version(
-        at=0.0,
-        uid=_UID,
-        name="ns/p",
-        workload="w",
-        gone=False,
-        deleting=False,
-        phase="Running",
-        reason="",
-        restart="Always",
-        sidecars=frozenset(),
-        inits=frozenset(),
-        containers={} if container is None else {"main": container},
-    )
-    return dataclasses.replace(made, **fields)
-
-
-def _recording(runs: tuple[Run, ...], *versions: Version, **fields: Any) -> Recording:
-    alive = frozenset(each.process for each in runs if each.ended is None and each.process)
-    machine = Machine(alive, ("wasm-node fork", "wasm-node super"), {})
-    given = {"kills": (), "forced": frozenset(), "wanted": {}, "machine": machine, **fields}
-    return Recording(runs, versions, **given)
-
-
-_ONE = _recording((_run(1),), _version(_container(0)), wanted={"w": Wanted(running=1)})
 _GONE = {"deleting": True, "gone": True, "phase": "Failed"}
-_DONE = _version(_container(0, 0), phase="Succeeded", restart="Never")
-_CRASHED = (_over(1, 7), _over(2, 7), _run(3))
-_KILL = Kill(0.0, _process(1))
+_DONE = stories.version(stories.container(0, 0), phase="Succeeded", restart="Never")
+_CRASHED = (stories.over(1, 7), stories.over(2, 7), stories.run(3))
+_KILL = Kill(0.0, stories.process(1))
 
 
 _INIT = {"container": "init"}
-_INIT_AGAIN = (_over(1, 0, **_INIT), _over(2), _over(4, 0, **_INIT), _run(5))
-_MAIN_FIRST = (_over(1, 0, **_INIT), _over(2), _run(4), _over(5, 0, **_INIT))
+_INIT_AGAIN = (
+    stories.over(1, 0, **_INIT),
+    stories.over(2),
+    stories.over(4, 0, **_INIT),
+    stories.run(5),
+)
+_MAIN_FIRST = (
+    stories.over(1, 0, **_INIT),
+    stories.over(2),
+    stories.run(4),
+    stories.over(5, 0, **_INIT),
+)
 
 
 def _under_two_runtimes(runs: tuple[Run, ...], *deaths: float) -> Recording:
-    containers = {"init": _container(1, 0, last=0), "main": _container(1, last=137)}
-    version = _version(None, inits=frozenset({"init"}), containers=containers)
-    return _recording(runs, version, kills=(Kill(3.0, _process(2)),), deaths=deaths)
+    containers = {"init": stories.container(1, 0, last=0), "main": stories.container(1, last=137)}
+    version = stories.version(None, inits=("init",), containers=containers)
+    return stories.recording(runs, version, kills=(Kill(3.0, stories.process(2)),), deaths=deaths)
 
 
 @pytest.mark.parametrize(
     "found",
     [
         pytest.param(_ONE, id="it runs"),
-        pytest.param(_recording((), _version(None)), id="it has not begun"),
-        pytest.param(_recording((_over(1, 0),), _DONE), id="it is done"),
+        pytest.param(stories.recording((), stories.version(None)), id="it has not begun"),
+        pytest.param(stories.recording((stories.over(1, 0),), _DONE), id="it is done"),
         pytest.param(
-            _recording(_CRASHED, _version(_container(1, last=7)), _version(_container(2, last=7))),
+            stories.recording(
+                _CRASHED,
+                stories.version(stories.container(1, last=7)),
+                stories.version(stories.container(2, last=7)),
+            ),
             id="it crashed twice",
         ),
-        pytest.param(_recording(_CRASHED, _version(_container(2, last=7))), id="once unseen"),
         pytest.param(
-            _recording((_over(1), _run(2)), _version(_container(1, last=137)), kills=(_KILL,)),
+            stories.recording(_CRASHED, stories.version(stories.container(2, last=7))),
+            id="once unseen",
+        ),
+        pytest.param(
+            stories.recording(
+                (stories.over(1), stories.run(2)),
+                stories.version(stories.container(1, last=137)),
+                kills=(_KILL,),
+            ),
             id="it was killed",
         ),
         pytest.param(
-            _recording((_over(1, 7), _run(2)), _version(_container(1, last=7)), kills=(_KILL,)),
+            stories.recording(
+                (stories.over(1, 7), stories.run(2)),
+                stories.version(stories.container(1, last=7)),
+                kills=(_KILL,),
+            ),
             id="it was killed when it had ended",
         ),
         pytest.param(
-            _recording((_run(2),), _version(_container(1, last=137)), kills=(_KILL,)),
+            stories.recording(
+                (stories.run(2),), stories.version(stories.container(1, last=137)), kills=(_KILL,)
+            ),
             id="it was killed before it could speak",
         ),
         pytest.param(
-            _recording(
-                (_over(1, process=None), _run(2)),
-                _version(_container(1, last=137)),
+            stories.recording(
+                (stories.over(1, process=None), stories.run(2)),
+                stories.version(stories.container(1, last=137)),
                 kills=(_KILL,),
             ),
             id="it was killed while it spoke",
         ),
         pytest.param(
-            _recording((_over(1),), _version(_container(0, 143), **_GONE)), id="it was deleted"
+            stories.recording(
+                (stories.over(1),), stories.version(stories.container(0, 143), **_GONE)
+            ),
+            id="it was deleted",
         ),
         pytest.param(
-            _recording((), _version(_container(0, 0), **_GONE)), id="a server was, unasked"
+            stories.recording((), stories.version(stories.container(0, 0), **_GONE)),
+            id="a server was, unasked",
         ),
         pytest.param(
-            _recording((), _version(_container(0, 143), **_GONE)), id="deleted before it spoke"
+            stories.recording((), stories.version(stories.container(0, 143), **_GONE)),
+            id="deleted before it spoke",
         ),
         pytest.param(
-            _recording((_over(1, process=None),), _version(_container(0, 143), **_GONE)),
+            stories.recording(
+                (stories.over(1, process=None),),
+                stories.version(stories.container(0, 143), **_GONE),
+            ),
             id="deleted while it spoke",
         ),
         pytest.param(
-            _recording(
-                (_over(1, process=None),),
-                _version(_container(0), **_GONE),
-                forced=frozenset({_UID}),
+            stories.recording(
+                (stories.over(1, process=None),),
+                stories.version(stories.container(0), **_GONE),
+                forced=frozenset({stories.UID}),
             ),
             id="deleted by force while it spoke",
         ),
         pytest.param(
-            _recording((_over(1, serves=True),), _version(_container(0, 0), **_GONE)),
+            stories.recording(
+                (stories.over(1, serves=True),), stories.version(stories.container(0, 0), **_GONE)
+            ),
             id="a server was deleted",
         ),
         pytest.param(
-            _recording((_over(1),), _version(None, **_GONE), forced=frozenset({_UID})),
+            stories.recording(
+                (stories.over(1),), stories.version(None, **_GONE), forced=frozenset({stories.UID})
+            ),
             id="it was deleted by force",
         ),
         pytest.param(
-            _recording(
-                (_over(1, 0),),
+            stories.recording(
+                (stories.over(1, 0),),
                 dataclasses.replace(_DONE, gone=True),
                 wanted={"w": Wanted(completions=1, reported=1)},
             ),
             id="a job is complete",
         ),
         pytest.param(
-            _recording(
-                (_over(1, 0), _over(2, 0, uid="v")),
+            stories.recording(
+                (stories.over(1, 0), stories.over(2, 0, uid="v")),
                 _DONE,
                 dataclasses.replace(_DONE, uid="v", deleting=True),
                 wanted={"w": Wanted(completions=1, reported=1)},
@@ -162,9 +146,11 @@ def _under_two_runtimes(runs: tuple[Run, ...], *deaths: float) -> Recording:
             id="a pod of it was deleted and completed",
         ),
         pytest.param(
-            _recording(
-                (_over(1, container="side"),),
-                _version(None, containers={"side": _container(0, 143)}, sidecars={"side"}),
+            stories.recording(
+                (stories.over(1, container="side"),),
+                stories.version(
+                    None, containers={"side": stories.container(0, 143)}, sidecars={"side"}
+                ),
             ),
             id="a sidecar was stopped",
         ),
@@ -188,185 +174,231 @@ def _left(**fields: Any) -> Recording:
     ("found", "kind", "words"),
     [
         pytest.param(
-            _recording((_over(1), _run(2)), _version(_container(0))),
-            audit.TWICE,
+            stories.recording(
+                (stories.over(1), stories.run(2)), stories.version(stories.container(0))
+            ),
+            findings.TWICE,
             "2 runs of 1 attempts",
             id="one attempt, two runs",
         ),
         pytest.param(
-            _recording((_run(1), _run(2)), _version(_container(1, last=7))),
-            audit.ORPHAN,
+            stories.recording(
+                (stories.run(1), stories.run(2)), stories.version(stories.container(1, last=7))
+            ),
+            findings.ORPHAN,
             "the API has its end",
             id="an attempt lives on",
         ),
         pytest.param(
-            _recording((_over(1, 7), _run(2, beside=("n1",))), _version(_container(1, last=7))),
-            audit.TWICE,
+            stories.recording(
+                (stories.over(1, 7), stories.run(2, beside=("n1",))),
+                stories.version(stories.container(1, last=7)),
+            ),
+            findings.TWICE,
             "while n1 was alive",
             id="side by side",
         ),
         pytest.param(
-            _recording((_over(1, 7), _run(2, nonce="n1")), _version(_container(1, last=7))),
-            audit.TWICE,
+            stories.recording(
+                (stories.over(1, 7), stories.run(2, nonce="n1")),
+                stories.version(stories.container(1, last=7)),
+            ),
+            findings.TWICE,
             "this number for their own",
             id="one randomness",
         ),
         pytest.param(
-            _recording((_over(1, 7),), _version(_container(0))),
-            audit.LOST,
+            stories.recording((stories.over(1, 7),), stories.version(stories.container(0))),
+            findings.LOST,
             "the API does not know",
             id="a lost exit",
         ),
         pytest.param(
-            _recording((_over(1),), _version(_container(0, 137))),
-            audit.LOST,
+            stories.recording((stories.over(1),), stories.version(stories.container(0, 137))),
+            findings.LOST,
             "nobody told, stopped or killed it",
             id="it died of nothing",
         ),
         pytest.param(
-            _recording((_over(1, 7),), _version(_container(0, 0))),
-            audit.EXIT,
+            stories.recording((stories.over(1, 7),), stories.version(stories.container(0, 0))),
+            findings.EXIT,
             "and it is 7",
             id="a wrong code",
         ),
         pytest.param(
-            _recording((), _version(_container(0, 0), **_GONE, restart="Never")),
-            audit.LOST,
+            stories.recording(
+                (), stories.version(stories.container(0, 0), **_GONE, restart="Never")
+            ),
+            findings.LOST,
             "nobody killed them",
             id="a success that never was",
         ),
         pytest.param(
-            _recording((_over(1, process=None), _run(2)), _version(_container(1, last=137))),
-            audit.LOST,
+            stories.recording(
+                (stories.over(1, process=None), stories.run(2)),
+                stories.version(stories.container(1, last=137)),
+            ),
+            findings.LOST,
             "nobody killed them",
             id="it died of nothing while it spoke",
         ),
         pytest.param(
-            _recording((_over(1),), _version(_container(0, 255)), kills=(_KILL,)),
-            audit.EXIT,
+            stories.recording(
+                (stories.over(1),), stories.version(stories.container(0, 255)), kills=(_KILL,)
+            ),
+            findings.EXIT,
             "and it is 137",
             id="a wrong code of a kill",
         ),
         pytest.param(
-            _recording((_over(1, 7),), _version(_container(0, 7)), _version(_container(0, 8))),
-            audit.EXIT,
+            stories.recording(
+                (stories.over(1, 7),),
+                stories.version(stories.container(0, 7)),
+                stories.version(stories.container(0, 8)),
+            ),
+            findings.EXIT,
             "two endings",
             id="two endings",
         ),
         pytest.param(
-            _recording((_run(2),), _version(_container(1, last=137))),
-            audit.LOST,
+            stories.recording((stories.run(2),), stories.version(stories.container(1, last=137))),
+            findings.LOST,
             "nobody killed them",
             id="an attempt that never was",
         ),
         pytest.param(
-            _recording(
-                (_over(1, 0), _run(2)), _version(_container(1, last=0), restart="OnFailure")
+            stories.recording(
+                (stories.over(1, 0), stories.run(2)),
+                stories.version(stories.container(1, last=0), restart="OnFailure"),
             ),
-            audit.RESTARTS,
+            findings.RESTARTS,
             "under OnFailure",
             id="done, and restarted",
         ),
         pytest.param(
             _under_two_runtimes(_INIT_AGAIN),
-            audit.RESTARTS,
+            findings.RESTARTS,
             "under OnFailure",
             id="an init container, restarted for nothing",
         ),
         pytest.param(
             _under_two_runtimes(_MAIN_FIRST, 3.0),
-            audit.ORDER,
+            findings.ORDER,
             "before init",
             id="begun anew, and not from the start",
         ),
         pytest.param(
-            _recording((_over(1, 1), _run(2)), _version(_container(1, last=1), restart="Never")),
-            audit.RESTARTS,
+            stories.recording(
+                (stories.over(1, 1), stories.run(2)),
+                stories.version(stories.container(1, last=1), restart="Never"),
+            ),
+            findings.RESTARTS,
             "under Never",
             id="restarted for nothing",
         ),
         pytest.param(
-            _recording(_CRASHED, _version(_container(2, last=7)), _version(_container(1, last=7))),
-            audit.RESTARTS,
+            stories.recording(
+                _CRASHED,
+                stories.version(stories.container(2, last=7)),
+                stories.version(stories.container(1, last=7)),
+            ),
+            findings.RESTARTS,
             "went from 2 to 1",
             id="a restart count goes down",
         ),
         pytest.param(
-            _recording((_over(1, 7), _run(2)), _version(_container(1))),
-            audit.RESTARTS,
+            stories.recording(
+                (stories.over(1, 7), stories.run(2)), stories.version(stories.container(1))
+            ),
+            findings.RESTARTS,
             "no end is told",
             id="a restart without a reason",
         ),
         pytest.param(
-            _recording((_run(1),), _version(_container(0), gone=True)),
-            audit.ORPHAN,
+            stories.recording((stories.run(1),), stories.version(stories.container(0), gone=True)),
+            findings.ORPHAN,
             "its pod is gone",
             id="a run of a pod that is gone",
         ),
         pytest.param(
-            _recording((_run(1),)), audit.ORPHAN, "no such pod", id="a run of no pod at all"
+            stories.recording((stories.run(1),)),
+            findings.ORPHAN,
+            "no such pod",
+            id="a run of no pod at all",
         ),
         pytest.param(
-            _recording((), _version(_container(0))), audit.LOST, "no guest of it lives", id="dead"
+            stories.recording((), stories.version(stories.container(0))),
+            findings.LOST,
+            "no guest of it lives",
+            id="dead",
         ),
         pytest.param(
-            _changed(_ONE, wanted={"w": Wanted(running=2)}), audit.LOST, "1 of 2", id="one too few"
+            _changed(_ONE, wanted={"w": Wanted(running=2)}),
+            findings.LOST,
+            "1 of 2",
+            id="one too few",
         ),
         pytest.param(
-            _changed(_ONE, wanted={"w": Wanted(running=0)}), audit.TWICE, "1 of 0", id="too many"
+            _changed(_ONE, wanted={"w": Wanted(running=0)}), findings.TWICE, "1 of 0", id="too many"
         ),
         pytest.param(
-            _recording((), wanted={"w": Wanted(completions=1, reported=1)}),
-            audit.LOST,
+            stories.recording((), wanted={"w": Wanted(completions=1, reported=1)}),
+            findings.LOST,
             "0 pods succeeded",
             id="a completion is lost",
         ),
         pytest.param(
-            _recording((_over(1, 0),), _DONE, wanted={"w": Wanted(completions=1, reported=0)}),
-            audit.LOST,
+            stories.recording(
+                (stories.over(1, 0),), _DONE, wanted={"w": Wanted(completions=1, reported=0)}
+            ),
+            findings.LOST,
             "counts 0 of 1",
             id="a completion is not counted",
         ),
         pytest.param(
-            _recording(
-                (_over(1, 0), _over(2, 0, uid="v")),
+            stories.recording(
+                (stories.over(1, 0), stories.over(2, 0, uid="v")),
                 _DONE,
                 dataclasses.replace(_DONE, uid="v"),
                 wanted={"w": Wanted(completions=1, reported=1)},
             ),
-            audit.TWICE,
+            findings.TWICE,
             "2 pods succeeded",
             id="one completion too many",
         ),
         pytest.param(
-            _left(workers=frozenset({_process(1), _process(9)})),
-            audit.ORPHAN,
+            _left(workers=frozenset({stories.process(1), stories.process(9)})),
+            findings.ORPHAN,
             "no guest that lives",
             id="a process",
         ),
         pytest.param(
-            _left(others=("python",)), audit.ORPHAN, "below the runtime", id="another process"
+            _left(others=("python",)), findings.ORPHAN, "below the runtime", id="another process"
         ),
         pytest.param(
-            _left(pods={"directory state/pods/UID": frozenset({_UID, "v"})}),
-            audit.ORPHAN,
+            _left(pods={"directory state/pods/UID": frozenset({stories.UID, "v"})}),
+            findings.ORPHAN,
             "left directory state/pods/UID",
             id="a directory",
         ),
-        pytest.param(_left(strays=frozenset({"mount x"})), audit.ORPHAN, "of no pod", id="a mount"),
+        pytest.param(
+            _left(strays=frozenset({"mount x"})), findings.ORPHAN, "of no pod", id="a mount"
+        ),
     ],
 )
 def test_a_broken_promise_is_found(found: Recording, kind: str, words: str) -> None:
     """Each is named for what it is, and said in words that show it."""
-    findings = audit.audit(found)
+    told = audit.audit(found)
 
-    assert kind in {each.kind for each in findings}, findings
-    assert any(words in str(each) for each in findings if each.kind == kind), findings
+    assert kind in {each.kind for each in told}, told
+    assert any(words in str(each) for each in told if each.kind == kind), told
 
 
 def test_a_finding_names_what_it_is_of() -> None:
     """The line that a person reads has promise, container and proof."""
-    (finding,) = audit.audit(_recording((_over(1, 7),), _version(_container(0, 0))))
+    (finding,) = audit.audit(
+        stories.recording((stories.over(1, 7),), stories.version(stories.container(0, 0)))
+    )
 
     assert str(finding) == (
         "exit code: ns/p/main: run n1, attempt 0: "
