@@ -154,7 +154,9 @@ class _Pod:
                 yield Finding(HOOK, f"{self._last.name}/{run.container}", text)
 
     def _grace_s(self) -> float:
-        return min(each.grace_s for each in self._versions)
+        # NB: once all has ended the node itself deletes the object, with 0.
+        live = (x.grace_s for x in self._versions if x.phase not in ("Failed", "Succeeded"))
+        return min(live, default=0.0)
 
     def _was_stopped(self, run: Run) -> bool:
         """Say whether it ran when the pod was deleted, and ended for that."""

@@ -12,7 +12,7 @@ from tests.unit.chaos.stories import command, over, process, recording, run, ver
 
 _UP = Container(0, 0, running=True, ending=None, last=None, ready=True, started=True)
 _DELETED = {"at": 5.0, "deleting": True}
-_GONE = {"at": 9.0, "deleting": True, "gone": True, "phase": "Failed"}
+_GONE = {"at": 9.0, "deleting": True, "gone": True, "phase": "Failed", "grace_s": 0.0}
 
 
 def _hooked(*what: str, **fields: Any) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def _stopped(*commands: Any, grace_s: float = 3.0, **fields: Any) -> Recording:
     """Give the story of one that was deleted, and ended a second later."""
     about = _hooked("preStop", grace_s=grace_s)
     versions = (version(_UP, **about), version(_UP, **about, **_DELETED))
-    ended = version(stories.container(0, 143), **about, **_GONE)
+    ended = version(stories.container(0, 143), **about | _GONE)
     given = {"commands": commands, **fields}
     return recording((run(1, ended=6.0),), *versions, ended, **given)
 
@@ -78,7 +78,7 @@ def _ending(*ends: float, restart: str = "Always", deleted_at: float | None = 10
     if deleted_at is None:
         return dataclasses.replace(given, versions=(before, after))
     deleting = dataclasses.replace(before, at=deleted_at, deleting=True)
-    gone = dataclasses.replace(after, at=20.0, deleting=True, gone=True)
+    gone = dataclasses.replace(after, at=20.0, deleting=True, gone=True, grace_s=0.0)
     return dataclasses.replace(given, versions=(before, deleting, gone))
 
 
