@@ -254,7 +254,9 @@ async def _serve(
             stopping.attended = True
             await stopping.asked.wait()
             await stopping.unless_hurried(pods.see_off())
-            if not pods.runtime.is_ending:  # else the host goes down, or the release does
+            # With the runtime the host goes down. Without pods, as when all is
+            # removed after a drain, there is nothing to ask for.
+            if not pods.runtime.is_ending and any(pods.pods().values()):
                 await stopping.unless_hurried(leaving.await_heir(lock, chosen.heir_within_s, time))
             for each in working:
                 each.cancel()
