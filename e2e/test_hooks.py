@@ -90,24 +90,26 @@ def test_a_sidecar_calls_its_hook_beside_the_end_of_others(
     namespace: Namespace, images: Images, health: Health
 ) -> None:
     """It is asked while they still run, once, and ends after them."""
-    ask = {"httpGet": {"path": "/side", "port": health.port, "host": "127.0.0.1"}}
-    wanted = _pod(images, {"preStop": {"sleep": {"seconds": 2}}})
+    wanted = _pod(images, {"preStop": health.ask("/main")})
     main = wanted["spec"]["containers"][0]
-    side = main | {"name": "side", "restartPolicy": "Always", "lifecycle": {"preStop": ask}}
+    lifecycle = {"preStop": health.ask("/side")}
+    side = main | {"name": "side", "restartPolicy": "Always", "lifecycle": lifecycle}
     wanted["spec"]["initContainers"] = [side]
     namespace.apply(wanted)
     namespace.wait_running("hooked")
     before = list(health.asked)
+    health.may_answer.clear()  # so that both run on until they were looked at
     namespace.kubectl("delete", "pod", "hooked", "--wait=false")
-    wait_until(lambda: health.asked, "the hook's request", within_s=10)
+    wait_until(lambda: len(health.asked) == 2, "both hooks' requests", within_s=20)
     meanwhile = namespace.get("pods/hooked")
+    health.may_answer.set()
     last = namespace.wait_gone("hooked").pod["status"]
     (main_ended,), (side_ended,) = last["containerStatuses"], last["initContainerStatuses"]
     main_at, side_at = (
         each["state"]["terminated"]["finishedAt"] for each in (main_ended, side_ended)
     )
 
-    assert (before, [path for path, _ in health.asked]) == ([], ["/side"])
+    assert (before, sorted(path for path, _ in health.asked)) == ([], ["/main", "/side"])
     assert pods.state(meanwhile, "running")
     assert meanwhile["metadata"]["deletionTimestamp"]
     assert main_at <= side_at

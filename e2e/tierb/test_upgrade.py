@@ -115,9 +115,11 @@ def test_an_agent_deleted_by_hand_is_missed_by_nobody(
     with watch.running():
         release.hosts.plane.kubectl("delete", "pod", f"--namespace={release.name}", old["name"])
         wait_until(
-            lambda: _agents_but(release, {old["uid"]}) == living, "the new agent", within_s=30
+            lambda: _agents_but(release, {old["uid"]}) == living,
+            "the new agent",
+            within_s=_WITHIN_S,
         )
-        wait_until(watch.all_hold, "all as before", within_s=30)
+        wait_until(watch.all_hold, "all as before", within_s=_WITHIN_S)
 
     assert not watch.missed
 

@@ -44,11 +44,13 @@ def test_who_uses_more_than_its_limits_goes(tmp_path: Path) -> None:
         env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=15,
+        timeout=50,
         check=False,
     )
 
-    assert sorted(done.stderr.splitlines()) == [
+    # A slow machine says that it compiles, too.
+    told = [line for line in done.stderr.splitlines() if ": Compiling image " not in line]
+    assert sorted(told) == [
         "pod: Pod ephemeral local storage usage exceeds the total limit of containers 2Mi. ",
         'volume: Usage of EmptyDir volume "data" exceeds the limit "2Mi". ',
     ]
