@@ -180,20 +180,21 @@ class _Pod:
             before = set(self._last.containers) - set(self._last.inits) | set(sidecars[place + 1 :])
             mine = [x for x in self._runs if x.container == name and self._was_told_to_end(x)]
             for run in mine:
-                if run.ended is None or not self._counts(run.ended, at):
-                    continue
                 for other in self._runs:
-                    if other.container in before and _outlived(other, run):
+                    if other.container not in before or not _outlived(other, run):
+                        continue
+                    if self._had_time(other, run, at):
                         text = f"run {run.nonce} was stopped before {other.container} had ended"
                         yield Finding(ORDER, f"{self._last.name}/{name}", text)
 
     def _was_told_to_end(self, run: Run) -> bool:
         return run.told is None and run.process is not None and run.process not in self._killed
 
-    def _counts(self, ended: float, deleted_at: float) -> bool:
-        """Say whether all that ended by then has had its time."""
-        if ended < deleted_at:
-            return True
+    def _had_time(self, other: Run, sidecar: Run, deleted_at: float) -> bool:
+        """Say whether a sidecar could have waited for the end of another."""
+        ended = sidecar.ended or math.inf
+        if ended < deleted_at:  # or the deletion has not been heard of, and it was told nothing
+            return other.ended is None or other.told is not None
         is_lasting, grace_s = self._last.restart == "Always", self._grace_s()
         return is_lasting and grace_s >= _LEAST_GRACE_S and ended < deleted_at + grace_s - _LATE_S
 
@@ -233,8 +234,8 @@ def _left_over(found: Recording, story: _Story) -> Iterator[Finding]:
     for process, age_s in sorted(found.machine.commands.items(), key=lambda each: each[0].pid):
         command, of = by_process.get(process), f"process {process.pid} {process.name}"
         if gone or age_s > _LONGEST_COMMAND_S:
-            text = f"a command of no pod's has run for {age_s:.0f} s"
-            yield Finding(ORPHAN, of, text if gone else f"a command has run for {age_s:.0f} s")
+            whose = "of no pod" if gone else "of a container"
+            yield Finding(ORPHAN, of, f"a command {whose} has run for {age_s:.0f} s")
         elif command is not None and not any(_can_be_beside(command, run) for run in runs):
             text = f"{command.what} of {command.pod}/{command.container}, which has ended"
             yield Finding(ORPHAN, of, text)
@@ -251,5 +252,6 @@ def _process_name(container: str) -> str:
 
 def _outlived(one: Run, other: Run) -> bool:
     """Say whether one ran when the other ended, and went on."""
-    assert other.ended is not None
+    if other.ended is None:
+        return False
     return one.began < other.ended and (one.ended or math.inf) > other.ended + _AT_ONCE_S

@@ -279,7 +279,7 @@ _MAIN_KILLED = Kill(5.5, process(1))
         pytest.param(
             _commands(_CHECKING, c99=20.0),
             findings.ORPHAN,
-            "a command has run for 20 s",
+            "a command of a container has run for 20 s",
             id="a check runs for ever",
         ),
         pytest.param(
