@@ -79,6 +79,7 @@ def _container(name: str, told: dict[str, Any]) -> observed.ObservedContainer:
             for number, name in told.get("made_of", {}).items()
         },
         replaced=told.get("replaced"),
+        reset=told.get("reset"),
     )
 
 
@@ -94,6 +95,8 @@ def _shown(action: actions.Action) -> dict[str, Any]:
     for name, value in fields.items():
         if isinstance(value, records.AttemptId):
             fields[name] = str(value)
+        elif isinstance(value, tuple):
+            fields[name] = [str(each) for each in value]
         elif isinstance(value, actions.Event):
             fields[name] = value.reason
         elif name == "at":

@@ -931,3 +931,86 @@ async def test_an_agent_that_goes_does_not_try_for_ever(
         tried = bed.events.busy
 
     assert tried
+
+
+RULE = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}
+HOOK = {"preStop": {"exec": {"command": ["/bye"]}}}
+
+
+def _resetting() -> desired.DesiredPod:
+    """Return a pod that an exit code of its first container resets."""
+    own = {"restartPolicy": "Never", "restartPolicyRules": [RULE]}
+    containers = [
+        {"name": "main", "image": "hello:1", **own},
+        {"name": "other", "image": "hello:1", "lifecycle": HOOK},
+    ]
+    return pod(containers=containers, initContainers=[{"name": "init", "image": "hello:1"}])
+
+
+def _of(name: str, number: int) -> records.AttemptId:
+    return records.AttemptId("uid-p", name, number)
+
+
+def _begun(bed: Bed) -> set[records.AttemptId]:
+    return {each.id for each in bed.containers.specs}
+
+
+async def _begin(bed: Bed, number: int) -> None:
+    """Let the init container end well, and wait for the others."""
+    await bed.until(lambda: _of("init", number) in _begun(bed))
+    bed.containers.end(_of("init", number), 0)
+    both = {_of("main", number), _of("other", number)}
+    await bed.until(lambda: both <= _begun(bed))
+
+
+async def test_an_exit_code_restarts_all_containers(bed: Bed) -> None:
+    """
+    The others end without a hook, and all begins again with the first.
+
+    Its other one had the two seconds that a kubelet gives it (killContainer).
+    """
+    bed.apply(_resetting())
+    async with bed.running():
+        await _begin(bed, 0)
+        bed.containers.end(_of("main", 0), 42)
+        await _begin(bed, 1)
+        bed.containers.end(_of("main", 1), 0)
+        bed.containers.end(_of("other", 1), 0)
+        status = await bed.pods.over(ids.pod_uid("uid-p"))
+
+    told = {each["name"]: each for each in status["containerStatuses"]}
+    ends = {name: each["lastState"]["terminated"] for name, each in told.items()}
+    (init,) = status["initContainerStatuses"]
+    assert status["phase"] == "Succeeded"
+    assert [(_of("other", 0), 2.0)] == bed.containers.stops
+    assert [] == bed.commands.run
+    assert ("Killing", "killing") in bed.events.told("p")
+    assert [1, 1, 1] == [each["restartCount"] for each in (*told.values(), init)]
+    assert (42, "Error") == (ends["main"]["exitCode"], ends["main"]["reason"])
+    assert (137, "RestartingAllContainers") == (ends["other"]["exitCode"], ends["other"]["reason"])
+    assert [0, 0] == [init[each]["terminated"]["exitCode"] for each in ("state", "lastState")]
+
+
+async def test_a_new_agent_goes_on_with_a_restart_of_all(bed: Bed) -> None:
+    """Killed while the others end, it restarts them, and all of them once."""
+    asked: list[records.AttemptId] = []
+    stop = bed.containers.stop
+
+    async def slow(attempt: records.AttemptId, *, grace_s: float) -> None:
+        asked.append(attempt)
+
+    bed.containers.stop = slow  # type: ignore[method-assign]  # one that ends late
+    bed.apply(_resetting())
+    async with bed.running():
+        await _begin(bed, 0)
+        bed.containers.end(_of("main", 0), 42)
+        await bed.until(lambda: asked)
+    bed.containers.stop = stop  # type: ignore[method-assign]  # as it was
+    bed.pods = localpods.LocalPods()
+    bed.apply(_resetting())
+    async with bed.running():
+        await _begin(bed, 1)
+
+    assert {_of("other", 0)} == set(asked)
+    assert [(_of("other", 0), 2.0)] == bed.containers.stops
+    assert len(bed.containers.specs) == 6

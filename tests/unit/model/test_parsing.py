@@ -121,6 +121,9 @@ def test_a_wrong_shape_says_where() -> None:
         ({"initContainers": [{"name": "i", "stdin": True}]}, ["spec.initContainers[i].stdin"]),
         ({"containers": [{"name": "m", "restartPolicy": "Never", "restartPolicyRules": [
             {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [1]}}]}]},
+         []),
+        ({"containers": [{"name": "m", "restartPolicy": "Never", "restartPolicyRules": [
+            {"action": "RestartHost", "exitCodes": {"operator": "In", "values": [1]}}]}]},
          ["spec.containers[m].restartPolicyRules.action"]),
         ({"containers": [{"name": "m", "readinessProbe": {"exec": {"command": ["x"]}}}]},
          []),

@@ -83,6 +83,7 @@ def test_the_whole_object() -> None:
             },
             "addresses": [{"type": "Hostname", "address": "10.1.1.1"}],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
+            "declaredFeatures": ["RestartAllContainersOnContainerExits"],
             "conditions": FINE,
             "nodeInfo": {
                 "architecture": "wasm32-wasi",

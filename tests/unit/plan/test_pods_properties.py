@@ -3,6 +3,7 @@
 import dataclasses
 import random
 from pathlib import Path
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,8 @@ from wasm_node.protocol import records
 
 NOW = 1_800_000_000.0
 CHECK = {"tcpSocket": {"port": 80}}
+RESETS = 42
+RULE = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [RESETS]}}
 MAIN = {"name": "main", "image": "x", "startupProbe": CHECK, "livenessProbe": CHECK}
 POLICIES = st.sampled_from(["Always", "OnFailure", "Never"])
 HERE = observed.ImageHere(
@@ -67,9 +70,19 @@ FAILING = st.one_of(
         st.floats(NOW - 500, NOW + 500),
     ),
 )  # fmt: skip
+
+
+def _observed(
+    current: observed.Fact | None, reset_ago: int | None, **known: Any
+) -> observed.ObservedContainer:
+    reset = None if current is None or reset_ago is None else current.id.attempt - reset_ago
+    return observed.ObservedContainer(current=current, reset=reset, **known)
+
+
 CONTAINERS = st.builds(
-    observed.ObservedContainer,
+    _observed,
     current=FACTS,
+    reset_ago=st.sampled_from([None, 0, 1]),
     backoff_s=st.sampled_from([0.0, 10.0, 20.0, 300.0]),
     image=st.sampled_from([None, HERE]),
     failing=FAILING,
@@ -77,11 +90,15 @@ CONTAINERS = st.builds(
 )
 
 
+def _main(policy: str) -> dict[str, object]:
+    return {**MAIN, "restartPolicy": policy, "restartPolicyRules": [RULE]}
+
+
 def _wanted(policy: str, *, deleting: bool = False) -> desired.DesiredPod:
     pod = parsing.pod(
         {
             "metadata": {"name": "p", "uid": "u1"},
-            "spec": {"containers": [MAIN], "restartPolicy": policy},
+            "spec": {"containers": [_main(policy)], "restartPolicy": policy},
         }
     )
     return pod.ending(30.0) if deleting else pod
@@ -130,6 +147,8 @@ def test_acting_settles(policy: str, container: observed.ObservedContainer) -> N
                     container = adopt.apply(container, by_us)
                 case actions.NoteReplaced(attempt=noted):
                     container = dataclasses.replace(container, replaced=noted.attempt)
+                case actions.NoteReset(attempts=(noted,)):
+                    container = dataclasses.replace(container, reset=noted.attempt)
                 case actions.LookAgain(at=at):
                     assert at > now
                     now = at
@@ -148,11 +167,12 @@ def _with(
 def test_only_what_is_unhealthy_is_stopped(
     policy: str, container: observed.ObservedContainer
 ) -> None:
-    """What should run is stopped for a failed probe, or not at all."""
+    """What should run is stopped for a failed probe, or as all restarts."""
     made = pods.plan(_wanted(policy), observed.ObservedPod(NOW, {"main": container}), now=NOW)
     stops = [each for each in made if isinstance(each, actions.StopContainer)]
     fails = {kind for kind, passing in container.verdicts.items() if not passing}
-    fatal = isinstance(container.current, observed.Running) and fails - {probe.Kind.READINESS}
+    amiss = fails - {probe.Kind.READINESS} or container.is_reset
+    fatal = isinstance(container.current, observed.Running) and amiss
 
     assert bool(fatal) == bool(stops)
 
@@ -211,7 +231,8 @@ class Life:
     """A pod with init containers that is lived through, step by step."""
 
     def __init__(self, policy: str) -> None:
-        spec = {"containers": [MAIN], "initContainers": INITS, "restartPolicy": policy}
+        main = _main(policy)
+        spec = {"containers": [main], "initContainers": INITS, "restartPolicy": policy}
         self.wanted = parsing.pod({"metadata": {"name": "p", "uid": "u1"}, "spec": spec})
         self.seen = observed.ObservedPod(NOW)
         self.now = self.planned_at = NOW
@@ -238,6 +259,14 @@ class Life:
             case actions.StopContainer(attempt=stopped, waits=waits):
                 if not waits:
                     self.end(stopped.container, 143, records.EndedBy.STOP)
+            case actions.NoteReplaced(attempt):
+                replaced = self.seen.container(attempt.container)
+                self._put(
+                    attempt.container, dataclasses.replace(replaced, replaced=attempt.attempt)
+                )
+            case actions.NoteReset(attempts):
+                self.seen = adopt.reset(self.seen, attempts)
+                self.complete.clear()
             case actions.LookAgain(at):
                 assert at > self.planned_at  # one plan may name several times
                 self.now = max(self.now, at)
@@ -324,7 +353,7 @@ def test_the_order_of_init_containers_holds(policy: str, draw: st.DataObject) ->
                 assert begun in ("side", "main") or begun not in complete
         if life.running():
             ending = draw.draw(st.sampled_from(life.running()))
-            life.end(ending, draw.draw(st.integers(0, 1)))
+            life.end(ending, draw.draw(st.sampled_from([0, 1, RESETS])))
         if not draw.draw(st.integers(0, 3)):
             life.lose(told=draw.draw(st.booleans()))
 
@@ -376,19 +405,20 @@ def test_an_evicted_pod_ends_and_starts_nothing(policy: str, draw: st.DataObject
 
 _ENDINGS = [records.EndedBy.ITSELF, records.EndedBy.STOP, records.EndedBy.UNKNOWN]
 """How one may end that its runtime outlives."""
+_CODES = {"ends": 0, "fails": 1, "resets": RESETS}
 
 
 def _live(life: Life, draw: st.DataObject, steps: int) -> None:
     """Lead a pod to some state that it may come to."""
+    _bring_up(life, draw.draw(st.sampled_from([0, 3, 8])))
     for _ in range(steps):
         for action in life.plan(after_s=draw.draw(st.sampled_from([0.0, 5.0, 1000.0]))):
             if draw.draw(st.integers(0, 4)):  # else the agent did not come to it
                 life.act(action)
         for name in life.running():
-            what = draw.draw(st.sampled_from(["on", "ends", "fails", "passes", "sick"]))
-            if what in ("ends", "fails"):
-                by = draw.draw(st.sampled_from(_ENDINGS))
-                life.end(name, 0 if what == "ends" else 1, by)
+            what = draw.draw(st.sampled_from(["on", "passes", "sick", *_CODES]))
+            if what in _CODES:
+                life.end(name, _CODES[what], draw.draw(st.sampled_from(_ENDINGS)))
             elif what in ("passes", "sick") and name == "main":
                 kind = draw.draw(st.sampled_from(probe.Kind))
                 life.judge(name, kind, passing=what == "passes")
@@ -429,3 +459,32 @@ def test_a_pod_settles_from_wherever_it_came(
 
     assert deleting == life.seen.forgotten
     assert all(not life.plan(after_s=each) for each in (0.0, 1.0, 10**9))
+
+
+@given(policy=POLICIES, steps=st.integers(0, 12), draw=st.data())
+def test_a_reset_pod_begins_with_nothing_of_before(
+    policy: str, steps: int, draw: st.DataObject
+) -> None:
+    """
+    Once one asks for it, nothing begins until all that ran has ended.
+
+    Then each is begun once more, whatever its policy, and all in order.
+    """
+    life = Life(policy)
+    _bring_up(life, 8)
+    assert "main" in life.running()
+    old = {name: each.current.id for name, each in life.seen.containers.items() if each.current}
+    life.end("main", RESETS)
+    for _ in range(steps):
+        for action in life.plan(after_s=draw.draw(st.sampled_from([0.0, 5.0]))):
+            ran = [each for each in life.running() if life.seen.container(each).is_reset]
+            begun = life.act(action) if draw.draw(st.booleans()) else ""
+            assert not (begun and ran)
+            if begun in ("first", "second"):
+                life.end(begun, 0)
+        if not draw.draw(st.integers(0, 5)):
+            life.lose(told=draw.draw(st.booleans()))
+    _bring_up(life, 12)
+
+    new = {name: each.current.id for name, each in life.seen.containers.items() if each.current}
+    assert all(new[name].attempt > each.attempt for name, each in old.items())

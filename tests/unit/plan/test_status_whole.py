@@ -98,6 +98,28 @@ def test_all_of_a_running_pod() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (3, {"status": "False"}),
+        (42, {
+            "status": "True",
+            "reason": "RestartAllContainersStarted",
+            "message": "container exited with restart policy rule",
+        }),
+    ],
+)  # fmt: skip
+def test_the_condition_of_all_that_restarts(code: int, told: dict[str, str]) -> None:
+    """It comes last and names no generation, as a kubelet has it."""
+    rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}
+    main = {"name": "main", "image": "x", "restartPolicy": "Always", "restartPolicyRules": [rule]}
+    made = _status(_pod(containers=[main]), observed.ObservedContainer(current=_ended(code)))
+
+    assert made["conditions"][-1] == {
+        "type": "AllContainersRestarting", "lastTransitionTime": TIME, **told
+    }  # fmt: skip
+
+
 def test_all_of_a_failed_pod() -> None:
     """A failure is no reason of the pod's own; addresses stay."""
     made = _status(_pod("Never"), observed.ObservedContainer(current=_ended(3)))

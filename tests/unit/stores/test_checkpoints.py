@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from wasm_node.agent.model import ids, observed
+from wasm_node.agent.plan import adopt
 from wasm_node.agent.stores import checkpoint
+from wasm_node.protocol import records
 
 REF = ids.PodRef("default", "p", ids.PodUid("u1"))
 EVICTED = observed.Evicted("The node was low on resource: memory. ", 1.0, 7.0)
@@ -65,3 +67,16 @@ def test_changes_from_many_threads_all_stay(kept: checkpoint.Checkpoints) -> Non
     assert {name: each.made_of[0].image for name, each in found.containers.items()} == {
         name: name for name in names
     }
+
+
+def test_a_reset_is_of_all_containers_or_of_none(kept: checkpoint.Checkpoints) -> None:
+    """It is one write, beside what each of them was made of."""
+    before = observed.ObservedPod(started_at=3.0)
+    attempts = [records.AttemptId("u1", name, number) for name, number in (("a", 0), ("b", 3))]
+    kept.change(REF, before, functools.partial(_start, name="a"))
+    kept.change(REF, before, lambda pod: adopt.reset(pod, attempts))
+    found = kept.load(REF.uid)
+
+    assert found is not None
+    assert {name: each.reset for name, each in found.containers.items()} == {"a": 0, "b": 3}
+    assert found.container("a").made_of[0].image == "a"

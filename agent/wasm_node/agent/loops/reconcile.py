@@ -11,7 +11,7 @@ for the API server: until it is taken in it has a worker of another kind.
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias, assert_never
 
 from wasm_node.agent import errors, interfaces
@@ -188,14 +188,19 @@ class Reconciler:
                 await self._hands.stopper.stop(self._group, pod, action, self._workers.poke)
             case actions.NoteReplaced(attempt):
                 await self._note_replaced(pod, attempt)
+            case actions.NoteReset(attempts):
+                await self._note_reset(pod, attempts)
             case actions.ForgetPod():
                 await self._hands.ender.end(pod)
-            case actions.LookAgain(at, event):
-                if event is not None:
-                    self._emit(pod, event)
-                self._workers.poke_later(pod.ref.uid, at - self._clock.now())
+            case actions.LookAgain():
+                self._look_again(pod, action)
             case never:
                 assert_never(never)
+
+    def _look_again(self, pod: desired.DesiredPod, wanted: actions.LookAgain) -> None:
+        if wanted.event is not None:
+            self._emit(pod, wanted.event)
+        self._workers.poke_later(pod.ref.uid, wanted.at - self._clock.now())
 
     def _emit(self, pod: desired.DesiredPod, event: actions.Event) -> None:
         self._hands.events.emit(pod.ref, event)
@@ -331,6 +336,16 @@ class Reconciler:
         )
         self._change(attempt, replaced=number)
 
+    async def _note_reset(
+        self, pod: desired.DesiredPod, attempts: Sequence[records.AttemptId]
+    ) -> None:
+        """NB: all at once, so that no crash leaves some of them in the pod."""
+        log.info("Pod %s: restarting all containers, as a rule of one says", pod.ref)
+        await self._keep_pod(pod, lambda kept: adopt.reset(kept, attempts))
+        seen = self._seen.get(pod.ref.uid)
+        if seen is not None and not seen.forgotten:
+            self._seen.put(pod.ref.uid, adopt.reset(seen, attempts))
+
     async def _keep(
         self,
         pod: desired.DesiredPod,
@@ -338,11 +353,16 @@ class Reconciler:
         change: Callable[[observed.ObservedContainer], observed.ObservedContainer],
     ) -> None:
         """Write down what a container is about to be."""
+        await self._keep_pod(pod, lambda kept: kept.changed(name, change))
+
+    async def _keep_pod(
+        self,
+        pod: desired.DesiredPod,
+        change: Callable[[observed.ObservedPod], observed.ObservedPod],
+    ) -> None:
         seen = self._seen.get(pod.ref.uid)
         if seen is not None:
-            await asyncio.to_thread(
-                self._kept.change, pod.ref, seen, lambda kept: kept.changed(name, change)
-            )
+            await asyncio.to_thread(self._kept.change, pod.ref, seen, change)
 
     def _change(self, attempt: records.AttemptId, **fields: Any) -> None:
         self._seen.change(

@@ -92,6 +92,13 @@ class NoteReplaced:
 
 
 @dataclasses.dataclass(frozen=True)
+class NoteReset:
+    """Put on record that the pod begins anew after these newest attempts."""
+
+    attempts: tuple[records.AttemptId, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class ForgetPod:
     """Nothing of it runs any more: remove the object and all that was kept."""
 
@@ -111,6 +118,7 @@ Action: TypeAlias = (
     | CallPostStart
     | StopContainer
     | NoteReplaced
+    | NoteReset
     | ForgetPod
     | LookAgain
 )

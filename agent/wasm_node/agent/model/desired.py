@@ -87,10 +87,12 @@ class RestartRule:
     Attributes:
         codes: as listed.
         listed: the rule is of these codes; else of all others.
+        whole_pod: and all others with it, as if the pod were new (KEP-5532).
     """
 
     codes: frozenset[int]
     listed: bool
+    whole_pod: bool = False
 
     def matches(self, code: int) -> bool:
         """Say whether the rule is of this code."""
@@ -137,6 +139,10 @@ class DesiredContainer:
     message_from_log: bool = False
     refusals: tuple["Refusal", ...] = ()
     own_policy: bool = False
+
+    def restart_rule(self, code: int) -> RestartRule | None:
+        """Return the first that matches (FindMatchingContainerRestartRule)."""
+        return next((each for each in self.restart_rules if each.matches(code)), None)
 
     def tcp_ports(self) -> tuple[int, ...]:
         """Return the numbers of its TCP ports, in order, each once."""
@@ -240,6 +246,12 @@ class DesiredPod:
     def sidecars(self) -> tuple[DesiredContainer, ...]:
         """The init containers that run on."""
         return tuple(each for each in self.init_containers if each.sidecar)
+
+    @property
+    def may_reset(self) -> bool:
+        """Whether a rule restarts all of it (AllContainersCouldRestart)."""
+        lasting = self.init_containers + self.containers
+        return any(rule.whole_pod for each in lasting for rule in each.restart_rules)
 
     def host_ports(self) -> Iterator[manifest.Port]:
         """Iterate over ports with a hostPort, which it has while it runs."""

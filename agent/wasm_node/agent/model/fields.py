@@ -260,7 +260,11 @@ CONTAINER: Mapping[str, Fate] = {
     "resources.requests": _SCHEDULER,
     "restartPolicy": _honoured("of an init container, Always: a sidecar"),
     "restartPolicyRules": _INSIDE,
-    "restartPolicyRules.action": _refused("only Restart is known to this version", "Restart"),
+    "restartPolicyRules.action": _refused(
+        "only Restart and RestartAllContainers are known to this version",
+        "Restart",
+        "RestartAllContainers",
+    ),
     "restartPolicyRules.exitCodes": _honoured(),
     "securityContext": _INSIDE,
     "securityContext.allowPrivilegeEscalation": _STRICTER,

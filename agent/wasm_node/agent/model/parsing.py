@@ -287,7 +287,8 @@ def _container(
 
 def _restart_rule(read: manifest.RestartRule) -> desired.RestartRule:
     codes = read.exit_codes or manifest.ExitCodes()
-    return desired.RestartRule(frozenset(codes.values), codes.operator == "In")
+    whole_pod = read.action == "RestartAllContainers"
+    return desired.RestartRule(frozenset(codes.values), codes.operator == "In", whole_pod)
 
 
 def _pull_policy(read: manifest.Container) -> desired.PullPolicy:

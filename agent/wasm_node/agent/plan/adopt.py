@@ -61,6 +61,18 @@ def whole(
     return dataclasses.replace(before, containers=after)
 
 
+def reset(
+    before: observed.ObservedPod, attempts: Iterable[records.AttemptId]
+) -> observed.ObservedPod:
+    """Return the pod as one that begins anew after these attempts."""
+    after = dict(before.containers)
+    for each in attempts:
+        after[each.container] = dataclasses.replace(
+            before.container(each.container), reset=each.attempt
+        )
+    return dataclasses.replace(before, containers=after)
+
+
 def _unseen(running: observed.Running, now: float) -> observed.Ended:
     # The kubelet's words for the same: ContainerStatusUnknown, 137.
     record = records.ExitRecord(

@@ -14,6 +14,13 @@ from wasm_node.agent.model import host as host_model
 from wasm_node.protocol import messages
 
 ARCHITECTURE = "wasm32-wasi"
+FEATURES = ("RestartAllContainersOnContainerExits",)
+"""
+Of those that a node may declare (nodedeclaredfeatures of component-helpers)
+what holds here, in order. A pod that needs one is placed only where it is
+declared (KEP-5328). The others are of resizing, devices, mounts and streams,
+none of which this version has. An API server before 1.35 passes over the field.
+"""
 SYSTEM = "wasi"
 SYSTEM_LABEL = "kubernetes.io/os"
 TAINT_KEY = "kubernetes.io/arch"
@@ -159,6 +166,7 @@ def status(
         **(_resources(identity, host, host.room) if host.room else {}),
         "addresses": [{"type": identity.address_type, "address": identity.address}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": identity.port}},
+        "declaredFeatures": list(FEATURES),
         "conditions": _conditions(health, previous, now),
         "nodeInfo": {
             "architecture": ARCHITECTURE,

@@ -11,12 +11,20 @@ kuberuntime_container.go, terminationOrdering, and KEP-753 for sidecars.
 A pod whose runtime is no more begins anew, as on a kubelet one whose sandbox is
 gone (computePodActions): all its init containers run once more, however they
 have ended. One that never restarts anything goes on where it was.
+
+So does a pod all of whose containers are to restart, since a rule of one says
+so of its exit code (RestartAllContainers, KEP-5532), whatever its policy: it is
+reset. First that is put on record. Then what runs of it is ended, one after the
+other, without preStop hooks and with no more than the least time. Only when
+nothing is left of what was, all begins again in order. That leaves ephemeral
+containers as they are. The kubelet's rules: computePodActions and SyncPod.
 """
 
 from collections.abc import Iterator
 
 from wasm_node.agent.model import desired, observed
 from wasm_node.agent.plan import probes, restarts
+from wasm_node.protocol import records
 
 LEAST_GRACE_S = 2.0
 """minimumGracePeriodInSeconds: of a container, however late it is told."""
@@ -29,7 +37,9 @@ def is_complete(
     known = seen.container(wanted.name)
     if wanted.sidecar:
         return probes.is_started(wanted, known, pod.status)
-    return isinstance(known.current, observed.Ended) and known.current.exit.code == 0
+    if not isinstance(known.current, observed.Ended) or known.is_reset:
+        return False
+    return known.current.exit.code == 0
 
 
 def has_begun(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
@@ -37,11 +47,18 @@ def has_begun(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
     return any(seen.container(each.name).current is not None for each in pod.containers)
 
 
-def counts(pod: desired.DesiredPod, current: observed.Fact | None) -> bool:
-    """Say whether an attempt is of the pod as it is: of what is its sandbox."""
+def has_place(pod: desired.DesiredPod, current: observed.Fact | None) -> bool:
+    """Say whether an attempt is of what is the pod's sandbox."""
     if pod.restart_policy is desired.RestartPolicy.NEVER:
         return current is not None
     return isinstance(current, observed.Running) or (current is not None and not current.earlier)
+
+
+def counts(pod: desired.DesiredPod, seen: observed.ObservedContainer) -> bool:
+    """Say whether a container's newest attempt is of the pod as it is."""
+    if seen.is_reset:
+        return isinstance(seen.current, observed.Running)  # till it has ended
+    return has_place(pod, seen.current)
 
 
 def is_repeated(
@@ -50,7 +67,7 @@ def is_repeated(
     """Say whether an init container has to do once more what it has done."""
     if wanted not in pod.init_containers or wanted.sidecar or not is_complete(pod, wanted, seen):
         return False
-    return not counts(pod, seen.container(wanted.name).current)
+    return not counts(pod, seen.container(wanted.name))
 
 
 def is_beginning(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
@@ -64,7 +81,7 @@ def is_beginning(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
 
 def _is_initialized(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
     """As HasAnyActiveRegularContainerStarted: of now, not of ever."""
-    return any(counts(pod, seen.container(each.name).current) for each in pod.containers)
+    return any(counts(pod, seen.container(each.name)) for each in pod.containers)
 
 
 def to_keep_up(
@@ -72,6 +89,8 @@ def to_keep_up(
 ) -> Iterator[desired.DesiredContainer]:
     """Yield the containers that should run now, or should be begun."""
     yield from pod.ephemeral_containers  # whatever the others have come to
+    if is_resetting(pod, seen):
+        return
     if not _is_initialized(pod, seen):
         reached = _reached(pod, seen)
         for index, each in enumerate(pod.init_containers):
@@ -91,9 +110,44 @@ def _reached(pod: desired.DesiredPod, seen: observed.ObservedPod) -> int:
     begun = (
         index
         for index, each in enumerate(pod.init_containers)
-        if counts(pod, seen.container(each.name).current)
+        if counts(pod, seen.container(each.name))
     )
     return max(begun, default=0)
+
+
+def to_reset(pod: desired.DesiredPod, seen: observed.ObservedPod) -> tuple[records.AttemptId, ...]:
+    """
+    List the newest attempt of each container, once all are to restart.
+
+    None are as long as an ending asks for it that was not put on record. Of a
+    pod that is refused, none: nothing of it would begin again.
+    """
+    lasting = pod.init_containers + pod.containers
+    known = {each.name: seen.container(each.name) for each in lasting}
+    if pod.refusals or not any(restarts.resets(each, known[each.name]) for each in lasting):
+        return ()
+    return tuple(each.current.id for each in known.values() if each.current is not None)
+
+
+def left_of_reset(
+    pod: desired.DesiredPod, seen: observed.ObservedPod
+) -> Iterator[observed.Running]:
+    """Yield what still runs of a pod that was reset, first what ends first."""
+    for each in pod.containers + pod.init_containers:
+        known = seen.container(each.name)
+        if known.is_reset and isinstance(known.current, observed.Running):
+            yield known.current
+
+
+def is_resetting(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
+    """Say whether all its containers are to restart, and not all have ended."""
+    return bool(to_reset(pod, seen)) or any(True for _ in left_of_reset(pod, seen))
+
+
+def begins_anew(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
+    """Say whether it was reset, and nothing of it has begun since."""
+    known = [seen.container(each.name) for each in pod.init_containers + pod.containers]
+    return any(each.is_reset for each in known) and not any(counts(pod, each) for each in known)
 
 
 def outcome(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool | None:
@@ -122,10 +176,10 @@ def has_failed_to_begin(pod: desired.DesiredPod, seen: observed.ObservedPod) -> 
 
 
 def _has_failed(wanted: desired.DesiredContainer, seen: observed.ObservedPod) -> bool:
-    current = seen.container(wanted.name).current
-    if not isinstance(current, observed.Ended) or current.exit.code == 0:
+    known = seen.container(wanted.name)
+    if not isinstance(known.current, observed.Ended) or known.current.exit.code == 0:
         return False
-    return not restarts.wants_restart(wanted, current)
+    return not restarts.is_followed(wanted, known, known.current)
 
 
 def running(

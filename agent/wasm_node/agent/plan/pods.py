@@ -9,6 +9,7 @@ plan may count on an earlier one having succeeded.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 from wasm_node.agent.model import actions, desired, observed
@@ -49,10 +50,11 @@ def plan(
     if deadline is not None and deadline <= now:
         return list(_stop_all(wanted, seen, now))
     looks = [] if deadline is None else [actions.LookAgain(deadline)]
+    if attempts := order.to_reset(wanted, seen):
+        return [actions.NoteReset(attempts), *looks]
     due = order.to_keep_up(wanted, seen)
-    return [
-        act for each in due for act in _keep_up(wanted, each, seen, now, most_backoff_s)
-    ] + looks
+    kept = [act for each in due for act in _keep_up(wanted, each, seen, now, most_backoff_s)]
+    return [*_end_for_reset(wanted, seen), *kept, *looks]
 
 
 def deadline_at(wanted: desired.DesiredPod, seen: observed.ObservedPod) -> float | None:
@@ -85,6 +87,18 @@ def stop_grace(pod: desired.DesiredPod, wanted: desired.DesiredContainer) -> flo
 def stopping(name: str) -> str:
     """Return why a container is stopped with its pod (killContainer)."""
     return f"Stopping container {name}"
+
+
+def _end_for_reset(
+    wanted: desired.DesiredPod, seen: observed.ObservedPod
+) -> Iterator[actions.StopContainer]:
+    """
+    Stop what is to end next of a pod that was reset, with no grace period.
+
+    That is no time for a preStop hook (killContainer). The word is a kubelet's.
+    """
+    for each in itertools.islice(order.left_of_reset(wanted, seen), 1):
+        yield actions.StopContainer(each.id, 0.0, "killing")
 
 
 def _keep_up(
@@ -189,7 +203,8 @@ def _bring_up(
     if images.is_stale(wanted, container):
         yield actions.DropImage(wanted.name)  # the next plan fetches what is wanted now
     elif due > now:
-        yield actions.LookAgain(due, _back_off(pod, wanted) if start.at > now else None)
+        waits = start.at > now and not container.is_reset
+        yield actions.LookAgain(due, _back_off(pod, wanted) if waits else None)
     elif container.image is None:
         yield actions.PullImage(wanted.name)  # the next plan starts it, once the image is here
     else:

@@ -15,6 +15,10 @@ is over already where the one that is stopped lived longer. Else the SyncPod
 only stops it; a later one asks its policy of how it has ended, and waits, as
 after any other ending. The first stop finds no ending at all, and so begins no
 series.
+
+What a reset of its pod has done away with (RestartAllContainers) is no failure
+either, but only another's: a kubelet has removed it, so that nothing is left to
+wait after. The next attempt begins at once, and the series stays where it was.
 """
 
 import dataclasses
@@ -27,6 +31,13 @@ from wasm_node.protocol import records
 FIRST_BACKOFF_S = 10.0
 MAX_BACKOFF_S = 300.0
 RESET_AFTER_S = 600.0
+LEAST_ROUND_S = 1.0
+"""
+From one start to the next of what a reset of its pod begins again.
+
+A kubelet waits for nothing there, but looks for endings once a second only
+(relistPeriod of its pleg). Here what always ends so would end without a pause.
+"""
 
 _OF_IMAGES = frozenset({"ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})
 _OF_CONTAINERS = frozenset(
@@ -85,16 +96,19 @@ def _restart(
     if not again and not is_followed(wanted, seen, ended):
         return None
     backoff_s = 0.0 if again else _backoff_s(wanted, seen, ended)
+    if seen.is_reset:
+        return Start(ended.id.attempt + 1, ended.started_at + LEAST_ROUND_S, backoff_s)
     longer_s = min(max(FIRST_BACKOFF_S, 2 * backoff_s), most_s)
     attempt, at = ended.id.attempt + 1, ended.finished_at + backoff_s
     if _makes_way(wanted, seen, ended):
-        return Start(attempt, 0.0, longer_s if seen.last else backoff_s)
+        return Start(attempt, 0.0, longer_s if _before(seen) else backoff_s)
     return Start(attempt, at if backoff_s else 0.0, longer_s)
 
 
 def _backoff_s(
     wanted: desired.DesiredContainer, seen: observed.ObservedContainer, ended: observed.Ended
 ) -> float:
+    """Return what is waited after an ending: none where the series is new."""
     ran_s = ended.finished_at - ended.started_at
     anew = ran_s > RESET_AFTER_S or images.is_changed(wanted, seen)  # GetBackoffKey
     return 0.0 if anew else seen.backoff_s
@@ -106,8 +120,13 @@ def _makes_way(
     """Say whether the SyncPod that stopped it begins the next at once."""
     if seen.replaced != ended.id.attempt:
         return False
-    waited_s = _backoff_s(wanted, seen, ended)
-    return seen.last is None or seen.last.finished_at + waited_s <= ended.finished_at
+    before, waited_s = _before(seen), _backoff_s(wanted, seen, ended)
+    return before is None or before.finished_at + waited_s <= ended.finished_at
+
+
+def _before(seen: observed.ObservedContainer) -> observed.Ended | None:
+    """Return the ending before the newest, if a kubelet still knew of it."""
+    return None if seen.last is None or seen.last.id.attempt == seen.reset else seen.last
 
 
 def failed(
@@ -147,9 +166,27 @@ def is_followed(
 
     One that is stopped to make way for the next is followed whatever its policy
     says (computePodActions), even where it has ended by itself meanwhile; but
-    not within its back-off.
+    not within its back-off. What is no more since its pod begins anew is
+    followed, too.
     """
-    return _makes_way(wanted, seen, ended) or wants_restart(wanted, ended)
+    whatever = seen.reset == ended.id.attempt or _makes_way(wanted, seen, ended)
+    return whatever or wants_restart(wanted, ended)
+
+
+def resets(wanted: desired.DesiredContainer, seen: observed.ObservedContainer) -> bool:
+    """
+    Say whether how it has ended restarts all containers of its pod.
+
+    As ShouldAllContainersRestart (pkg/kubelet/container/helpers.go), which does
+    not get to see what is followed within the SyncPod that stopped it.
+    """
+    ended = seen.current
+    if not isinstance(ended, observed.Ended) or seen.is_reset:
+        return False
+    rule = wanted.restart_rule(ended.exit.code)
+    if rule is None or not rule.whole_pod:
+        return False
+    return not _makes_way(wanted, seen, ended)
 
 
 def wants_restart(wanted: desired.DesiredContainer, ended: observed.Ended) -> bool:

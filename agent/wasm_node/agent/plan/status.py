@@ -8,6 +8,7 @@ time for as long as its status stays the same.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TypeAlias, assert_never
 
 import msgspec
@@ -23,6 +24,8 @@ _Row: TypeAlias = tuple[str, str | None, str | None]
 """Status, reason and message of a condition."""
 
 
+_RESET = "RestartingAllContainers"
+_REMOVED = "The container is removed because RestartAllContainers in place"
 _LATE = "Pod was active on the node longer than the specified deadline"
 _SHUT_DOWN = "Pod was terminated in response to imminent node shutdown."
 _SHUTDOWN = records.EndedBy.SHUTDOWN
@@ -189,7 +192,7 @@ def _was_for_good(
     seen: observed.ObservedContainer,
 ) -> bool:
     """Say whether what is told of an init container now has to be an ending."""
-    if container not in wanted.init_containers or seen.last is None:
+    if container not in wanted.init_containers or seen.last is None or wanted.may_reset:
         return False
     usual = wanted.restart_policy is desired.RestartPolicy.ALWAYS and not container.own_policy
     return not usual and not restarts.is_expected(container, seen.last)
@@ -218,7 +221,7 @@ def _container(
 ) -> podstatus.ContainerStatus:
     seen = pod.container(container.name)
     most = _MESSAGES_BYTES // len(wanted.all_containers)
-    states = _states(wanted, container, seen, now, ending=pod.evicted is not None)
+    states = _states(wanted, container, pod, now)
     state, last = (_bounded(each, most) for each in states)
     return podstatus.ContainerStatus(
         name=container.name,
@@ -265,13 +268,12 @@ def _is_ready(
 def _states(
     wanted: desired.DesiredPod,
     container: desired.DesiredContainer,
-    seen: observed.ObservedContainer,
+    pod: observed.ObservedPod,
     now: float,
-    *,
-    ending: bool,
 ) -> tuple[podstatus.State, podstatus.State]:
-    """Return state and lastState; `ending`: it will not be restarted."""
-    earlier = _terminated(seen.last) if seen.last else podstatus.State()
+    """Return state and lastState."""
+    seen = pod.container(container.name)
+    earlier = _terminated(seen, seen.last) if seen.last else podstatus.State()
     match seen.current:
         case None:
             return podstatus.State(waiting=_waiting(wanted, container, seen)), earlier
@@ -282,17 +284,36 @@ def _states(
             return podstatus.State(running=running), earlier
         case observed.Ended() as ended:
             start = restarts.next_start(container, seen)
-            over = wanted.deleting or wanted.finished or ending
-            if start is None or over or _was_for_good(wanted, container, seen):
-                return _terminated(ended), earlier
+            stays = _stays_ended(wanted, pod) or _was_for_good(wanted, container, seen)
+            ended_so = _terminated(seen, ended)
+            if start is None or stays:
+                return ended_so, earlier
+            if seen.is_reset:
+                return podstatus.State(waiting=_waiting_anew(wanted, container, pod)), ended_so
             if start.at <= now and seen.failing is None and not wanted.refusals:
                 if restarts.is_expected(container, ended):
-                    return _terminated(ended), earlier
+                    return ended_so, earlier
                 seen = dataclasses.replace(seen, current=None)  # nothing to wait for
             waiting = _waiting(wanted, container, seen)
-            return podstatus.State(waiting=waiting), _terminated(ended)
+            return podstatus.State(waiting=waiting), ended_so
         case never:
             assert_never(never)
+
+
+def _stays_ended(wanted: desired.DesiredPod, pod: observed.ObservedPod) -> bool:
+    """Say whether nothing that has ended is begun again, or not yet."""
+    over = wanted.deleting or wanted.finished or pod.evicted is not None
+    return over or order.is_resetting(wanted, pod)
+
+
+def _waiting_anew(
+    wanted: desired.DesiredPod, container: desired.DesiredContainer, pod: observed.ObservedPod
+) -> podstatus.Waiting:
+    """As convertToAPIContainerStatuses, of what was removed as all restarts."""
+    seen = dataclasses.replace(pod.container(container.name), current=None)
+    if seen.failing or wanted.refusals or not order.begins_anew(wanted, pod):
+        return _waiting(wanted, container, seen)
+    return podstatus.Waiting(_RESET, _REMOVED)
 
 
 def _waiting(
@@ -311,12 +332,21 @@ def _waiting(
     return podstatus.Waiting("PodInitializing" if wanted.init_containers else "ContainerCreating")
 
 
-def _terminated(ended: observed.Ended) -> podstatus.State:
+def _terminated(seen: observed.ObservedContainer, ended: observed.Ended) -> podstatus.State:
+    """
+    Return how an attempt has ended.
+
+    Of what was stopped as all restarts, in a kubelet's words, who has them for
+    all others, too, as it removes them. How those have ended is known here.
+    """
+    code, reason, message = ended.exit.code, ended.exit.reason, ended.exit.message
+    if ended.id.attempt == seen.reset and ended.exit.ended_by is records.EndedBy.STOP:
+        code, reason, message = 137, _RESET, _REMOVED
     return podstatus.State(
         terminated=podstatus.Terminated(
-            exit_code=ended.exit.code,
-            reason=ended.exit.reason,
-            message=ended.exit.message,
+            exit_code=code,
+            reason=reason,
+            message=message,
             started_at=times.rfc3339(ended.started_at),
             finished_at=times.rfc3339(ended.finished_at),
             container_id=probes.container_id(ended.id),
@@ -348,9 +378,30 @@ def _conditions(
     }
     if why.disruption:
         rows["DisruptionTarget"] = ("True", "TerminationByKubelet", why.disruption)
-    return tuple(
+    made = [
         _condition(kind, *row, held.get(kind), wanted.generation, now) for kind, row in rows.items()
-    )
+    ]
+    if wanted.may_reset:
+        made.append(_all_restarting(wanted, seen, due, held, now))
+    return tuple(made)
+
+
+def _all_restarting(
+    wanted: desired.DesiredPod,
+    seen: observed.ObservedPod,
+    phase: str,
+    held: Mapping[str, manifest.Condition],
+    now: float,
+) -> manifest.Condition:
+    """As GenerateAllContainersRestartingCondition: of no generation."""
+    row: _Row = ("False", None, None)
+    if phase in ("Succeeded", "Failed"):
+        row = ("False", "PodCompleted" if phase == "Succeeded" else "PodFailed", None)
+    elif order.is_resetting(wanted, seen):
+        said = "container exited with restart policy rule"
+        row = ("True", "RestartAllContainersStarted", said)
+    kind = "AllContainersRestarting"
+    return _condition(kind, *row, held.get(kind), 0, now)
 
 
 def _ready_to_start(wanted: desired.DesiredPod, seen: observed.ObservedPod, phase: str) -> _Row:
@@ -362,7 +413,7 @@ def _ready_to_start(wanted: desired.DesiredPod, seen: observed.ObservedPod, phas
     is so no more without the runtime that they were of.
     """
     known = seen.containers.values()
-    tried = any(each.failing or order.counts(wanted, each.current) for each in known)
+    tried = any(each.failing or order.has_place(wanted, each.current) for each in known)
     if tried and phase not in ("Succeeded", "Failed"):
         return "True", None, None
     ever = tried or any(each.current for each in known)

@@ -26,13 +26,21 @@ class _Container(msgspec.Struct, frozen=True):
     backoff_s: float
     made_of: dict[int, observed.Made] = {}
     replaced: int | None = None
+    reset: int | None = None
     settling: int | None = None
     unsettled: bool = False
 
     @classmethod
     def of(cls, seen: observed.ObservedContainer) -> Self:
         """Return what is kept of a container."""
-        return cls(seen.backoff_s, dict(seen.made_of), seen.replaced, seen.settling, seen.unsettled)
+        return cls(
+            backoff_s=seen.backoff_s,
+            made_of=dict(seen.made_of),
+            replaced=seen.replaced,
+            reset=seen.reset,
+            settling=seen.settling,
+            unsettled=seen.unsettled,
+        )
 
     def observed(self) -> observed.ObservedContainer:
         """Return the container as far as it was kept."""
@@ -40,6 +48,7 @@ class _Container(msgspec.Struct, frozen=True):
             backoff_s=self.backoff_s,
             made_of=self.made_of,
             replaced=self.replaced,
+            reset=self.reset,
             settling=self.settling,
             unsettled=self.unsettled,
         )
