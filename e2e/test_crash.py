@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -164,6 +165,60 @@ def test_a_killed_worker_is_told_and_restarted(
     ended = pods.status(seen.pod)["lastState"]["terminated"]
     assert ended["exitCode"] == 137
     assert "SIGKILL" in ended["message"]
+
+
+@pytest.mark.parametrize("victim", ["agent", "supervisor", "runtime"])
+def test_a_restart_of_all_survives_a_kill_in_its_midst(
+    breakable: Bed, breakable_namespace: Namespace, images: Images, victim: str
+) -> None:
+    """While the others end: each begins once more, and none twice."""
+    node, namespace = breakable.node, breakable_namespace
+    rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [137]}}
+    mount = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+    own: dict[str, Any] = {"restartPolicy": "Never", "restartPolicyRules": [rule], **mount}
+    pod = pods.pod("p", images("ledger"), "main", **own)
+    guests = {"init": images("note"), "side": images("ledger"), "work": images("ledger")}
+    init, side, work = (
+        {"name": name, "image": image, "args": [name], **mount} for name, image in guests.items()
+    )
+    side["restartPolicy"] = "Always"
+    pod["spec"] |= {"volumes": [{"name": "data", "emptyDir": {}}], "initContainers": [init, side]}
+    pod["spec"]["containers"].append(work)
+    before = node.processes("wasm:main")
+    namespace.apply(pod)
+    uid = namespace.wait("p", "a ready pod", pods.is_ready).pod["metadata"]["uid"]
+
+    (main,) = node.processes("wasm:main") - before
+    os.kill(main, signal.SIGKILL)
+    # Work has two seconds to end from then on.
+    namespace.wait("p", "what is restarting", _is_resetting)
+    if victim == "agent":
+        node.agent.kill()
+        node.start_agent()
+    elif victim == "supervisor":
+        os.kill(node.service(victim), signal.SIGKILL)
+    else:
+        node.runtime.kill()
+        node.start_runtime()
+
+    def is_back(seen: watching.Seen) -> bool:
+        return pods.is_ready(seen) and pods.status(seen.pod)["restartCount"] > 0
+
+    status = namespace.wait("p", "its restart", is_back).pod["status"]
+    counts = {
+        each["name"]: each["restartCount"]
+        for each in status["initContainerStatuses"] + status["containerStatuses"]
+    }
+    volume = node.state / "pods" / uid / "volumes" / "data"
+    assert counts == dict.fromkeys(("init", "side", "main", "work"), 1)
+    assert (volume / "notes").read_text() == "init\n" * 2
+    assert sorted((volume / "starts").read_text().splitlines()) == sorted(
+        f"{name} start" for name in ("side", "main", "work") for _ in range(2)
+    )
+
+
+def _is_resetting(seen: watching.Seen) -> bool:
+    return pods.condition(seen.pod, "AllContainersRestarting").get("status") == "True"
 
 
 @pytest.mark.usefixtures("workers")

@@ -151,6 +151,37 @@ def test_a_container_has_a_restart_policy_of_its_own(namespace: Namespace, image
     assert pods.status(other)["restartCount"] == 0
 
 
+def test_an_exit_code_restarts_all_containers(namespace: Namespace, images: Images) -> None:
+    """
+    Init containers, too, in their order, and one that had ended well.
+
+    The scheduler places such a pod only where a node declares that it can.
+    """
+    rule = {"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}}
+    own: dict[str, Any] = {"restartPolicy": "Never", "restartPolicyRules": [rule]}
+    pod = pods.pod("p", images("exit"), 42, **own)
+    side = _init("side", images("sleep"), restartPolicy="Always")
+    pod["spec"]["initContainers"] = [_init("init", images("exit"), 0), side]
+    pod["spec"]["containers"].append(_init("done", images("exit"), 0))
+    namespace.apply(pod)
+
+    def is_again(seen: watching.Seen) -> bool:
+        return bool(pods.status(seen.pod).get("restartCount", 0) >= 2)
+
+    status = namespace.wait("p", "two restarts", is_again, within_s=30).pod["status"]
+    namespace.kubectl("delete", "pod", "p", "--wait=false")
+    last = namespace.wait_gone("p").pod
+    each = {x["name"]: x for x in status["initContainerStatuses"] + status["containerStatuses"]}
+    ends = {name: x["lastState"]["terminated"] for name, x in each.items()}
+
+    assert status["phase"] == "Running"
+    assert [2, 2] == [each[name]["restartCount"] for name in ("init", "side")]
+    assert [0, 42] == [ends[name]["exitCode"] for name in ("init", "main")]
+    assert (137, "RestartingAllContainers") == (ends["side"]["exitCode"], ends["side"]["reason"])
+    assert pods.condition(last, "AllContainersRestarting")["status"] == "False"
+    assert "killing" in namespace.events("Killing")
+
+
 def test_events_say_which_list_a_container_is_in(namespace: Namespace, images: Images) -> None:
     """As a kubelet's: by the field of the pod's spec."""
     namespace.apply(_pod(images("exit"), 0, inits=[_init("a", images("exit"), 0)]))

@@ -61,6 +61,13 @@ def test_the_nodes_figures_are_real(bed: Bed) -> None:
     assert "podCIDR" not in node["spec"]
 
 
+def test_the_node_declares_what_it_can(bed: Bed) -> None:
+    """By the names that the scheduler knows, and nothing else."""
+    status = bed.plane.admin.get("/api/v1/nodes/wasm-a")["status"]
+
+    assert status["declaredFeatures"] == ["RestartAllContainersOnContainerExits"]
+
+
 def test_the_lease_is_renewed(bed: Bed) -> None:
     """The node's Lease has its name, its Node as owner, and is kept fresh."""
     lease = bed.plane.admin.get(_LEASE)

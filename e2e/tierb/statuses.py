@@ -136,6 +136,23 @@ def _delete(name: str) -> Callable[[str], tuple[str, ...]]:
     return lambda _: ("delete", "pod", name, "--wait=false")
 
 
+def _restarted(seen: watching.Seen) -> bool:
+    return bool(pods.status(seen.pod)["restartCount"] == 1)
+
+
+def _resetting(*args: str) -> dict[str, Any]:
+    """Give a container that restarts all others once, and then ends well."""
+    return _container(
+        "-exit=42",
+        "-tries=2",
+        _COUNTER,
+        *args,
+        volumeMounts=[_COUNTED],
+        restartPolicy="Never",
+        restartPolicyRules=[{**_RULE, "action": "RestartAllContainers"}],
+    )
+
+
 def _looped(seen: watching.Seen) -> bool:
     return _waits("CrashLoopBackOff")(seen) and pods.status(seen.pod)["restartCount"] == 1
 
@@ -164,6 +181,30 @@ CASES = (
                 restartPolicy="Never",
                 restartPolicyRules=[_RULE],
             ),
+            volumes=_VOLUME,
+        ),
+        pods.is_over,
+    ),
+    Case(
+        "restart-all",
+        _pod(
+            "Never",
+            _resetting("-sleep=5s"),  # the other one has to run by then
+            _container(_SLEEPER, name="other"),
+            initContainers=[
+                _container(name="init"),
+                _container(_SLEEPER, name="side", restartPolicy="Always"),
+            ],
+            volumes=_VOLUME,
+        ),
+        _both(_runs("side", "other"), _ended("main"), _restarted),
+    ),
+    Case(
+        "restart-all-over",
+        _pod(
+            "OnFailure",
+            _resetting(),
+            initContainers=[_container(name="init")],
             volumes=_VOLUME,
         ),
         pods.is_over,
