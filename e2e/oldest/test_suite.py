@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from e2e import pods
 from e2e.cluster import ControlPlane
+from e2e.namespaces import Bed
 from e2e.test_chart import (
     operator_kinds,
     runtime_class,
@@ -65,3 +67,11 @@ def test_this_is_the_oldest_that_the_chart_takes(plane: ControlPlane) -> None:
 
     assert named is not None
     assert plane.admin.get("/version")["gitVersion"].startswith(f"v{named[1]}.")
+
+
+def test_what_it_does_not_know_of_a_node_is_passed_over(bed: Bed) -> None:
+    """The node declares features there, too, and is Ready all the same."""
+    node = bed.plane.admin.get(f"/api/v1/nodes/{bed.node.name}")
+
+    assert pods.condition(node, "Ready")["status"] == "True"
+    assert "declaredFeatures" not in node["status"]

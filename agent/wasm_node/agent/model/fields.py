@@ -265,7 +265,9 @@ CONTAINER: Mapping[str, Fate] = {
         "Restart",
         "RestartAllContainers",
     ),
-    "restartPolicyRules.exitCodes": _honoured(),
+    "restartPolicyRules.exitCodes": _honoured(
+        "docs/statuses.md has what RestartAllContainers does"
+    ),
     "securityContext": _INSIDE,
     "securityContext.allowPrivilegeEscalation": _STRICTER,
     "securityContext.appArmorProfile": _STRICTER,

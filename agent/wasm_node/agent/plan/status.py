@@ -273,7 +273,7 @@ def _states(
 ) -> tuple[podstatus.State, podstatus.State]:
     """Return state and lastState."""
     seen = pod.container(container.name)
-    earlier = _terminated(seen, seen.last) if seen.last else podstatus.State()
+    earlier = _ended_so(seen, seen.last) if seen.last else podstatus.State()
     match seen.current:
         case None:
             return podstatus.State(waiting=_waiting(wanted, container, seen)), earlier
@@ -283,27 +283,36 @@ def _states(
             running = podstatus.RunningState(times.rfc3339(started_at))
             return podstatus.State(running=running), earlier
         case observed.Ended() as ended:
-            start = restarts.next_start(container, seen)
-            stays = _stays_ended(wanted, pod) or _was_for_good(wanted, container, seen)
-            ended_so = _terminated(seen, ended)
-            if start is None or stays:
-                return ended_so, earlier
-            if seen.is_reset:
-                return podstatus.State(waiting=_waiting_anew(wanted, container, pod)), ended_so
-            if start.at <= now and seen.failing is None and not wanted.refusals:
-                if restarts.is_expected(container, ended):
-                    return ended_so, earlier
-                seen = dataclasses.replace(seen, current=None)  # nothing to wait for
-            waiting = _waiting(wanted, container, seen)
-            return podstatus.State(waiting=waiting), ended_so
+            if wanted.deleting or wanted.finished or pod.evicted:  # it is not restarted
+                return _terminated(ended), earlier
+            waiting = _waiting_again(wanted, container, pod, ended, now)
+            ended_so = _ended_so(seen, ended)
+            return (podstatus.State(waiting=waiting), ended_so) if waiting else (ended_so, earlier)
         case never:
             assert_never(never)
 
 
-def _stays_ended(wanted: desired.DesiredPod, pod: observed.ObservedPod) -> bool:
-    """Say whether nothing that has ended is begun again, or not yet."""
-    over = wanted.deleting or wanted.finished or pod.evicted is not None
-    return over or order.is_resetting(wanted, pod)
+def _waiting_again(
+    wanted: desired.DesiredPod,
+    container: desired.DesiredContainer,
+    pod: observed.ObservedPod,
+    ended: observed.Ended,
+    now: float,
+) -> podstatus.Waiting | None:
+    """Return what one that has ended waits for; None: that is how it is."""
+    seen = pod.container(container.name)
+    start = restarts.next_start(container, seen)
+    if start is None or _was_for_good(wanted, container, seen):
+        return None
+    if order.is_resetting(wanted, pod):  # not yet
+        return None
+    if seen.is_reset:
+        return _waiting_anew(wanted, container, pod)
+    if start.at <= now and seen.failing is None and not wanted.refusals:
+        if restarts.is_expected(container, ended):
+            return None
+        seen = dataclasses.replace(seen, current=None)  # nothing to wait for
+    return _waiting(wanted, container, seen)
 
 
 def _waiting_anew(
@@ -332,21 +341,25 @@ def _waiting(
     return podstatus.Waiting("PodInitializing" if wanted.init_containers else "ContainerCreating")
 
 
-def _terminated(seen: observed.ObservedContainer, ended: observed.Ended) -> podstatus.State:
+def _ended_so(seen: observed.ObservedContainer, ended: observed.Ended) -> podstatus.State:
     """
-    Return how an attempt has ended.
+    Return how an attempt has ended, and why, where the restart of all did it.
 
-    Of what was stopped as all restarts, in a kubelet's words, who has them for
-    all others, too, as it removes them. How those have ended is known here.
+    That is in a kubelet's words, who has them for all others, too, as it
+    removes them. How those have ended is known here.
     """
-    code, reason, message = ended.exit.code, ended.exit.reason, ended.exit.message
     if ended.id.attempt == seen.reset and ended.exit.ended_by is records.EndedBy.STOP:
-        code, reason, message = 137, _RESET, _REMOVED
+        exit_so = dataclasses.replace(ended.exit, code=137, reason=_RESET, message=_REMOVED)
+        ended = dataclasses.replace(ended, exit=exit_so)
+    return _terminated(ended)
+
+
+def _terminated(ended: observed.Ended) -> podstatus.State:
     return podstatus.State(
         terminated=podstatus.Terminated(
-            exit_code=code,
-            reason=reason,
-            message=message,
+            exit_code=ended.exit.code,
+            reason=ended.exit.reason,
+            message=ended.exit.message,
             started_at=times.rfc3339(ended.started_at),
             finished_at=times.rfc3339(ended.finished_at),
             container_id=probes.container_id(ended.id),
