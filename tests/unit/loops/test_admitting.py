@@ -3,7 +3,11 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Mapping
+import sys
+import threading
+import types
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +134,23 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+@contextlib.contextmanager
+def _calls() -> Iterator[list[str]]:
+    """Give the names of functions that this thread calls, also those of C."""
+    found: list[str] = []
+
+    def note(frame: types.FrameType, event: str, function: Any) -> None:
+        if event.endswith("call"):
+            found.append(frame.f_code.co_qualname if event == "call" else repr(function))
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield found
+    finally:
+        sys.setprofile(before)
 
 
 def _asking(cpu: str) -> dict[str, Any]:
@@ -478,3 +499,55 @@ async def test_what_has_ended_takes_no_room(bed: Bed) -> None:
     bed.end(bed.run("over", restartPolicy="Never"))
 
     assert await bed.take_in(pod()) == ""
+
+
+async def test_how_many_are_there_costs_a_newcomer_nothing(bed: Bed) -> None:
+    """The same calls for the third pod as for the hundredth."""
+    bed.room = environment.Allocatable(10**9, 2**50, 10**6)
+    port = {"containerPort": 80, "hostPort": 1}
+    costs = []
+    for number in range(100):
+        made = named(f"p{number}", containers=[_asking("1m") | {"ports": [port]}])
+        port["hostPort"] += 1
+        with _calls() as calls:
+            assert await bed.take_in(made) == ""
+        costs.append(len(calls))
+
+    assert costs[2] == costs[99]
+
+
+async def test_who_has_to_end_is_not_worked_out_on_the_event_loop(bed: Bed) -> None:
+    """Of thousands that ask for different things that takes its time."""
+    bed.room = TWO
+    cheap = bed.run("cheap")
+    bed.run("dear", containers=[_asking("1m")])
+    with _calls() as calls:
+        async with bed.coming(pod(**CRITICAL)):
+            bed.end(cheap)
+            await bed.clock.go_on(1)
+
+    assert bed.evicted() == ["cheap"]
+    assert "need" in calls
+    assert "choose" not in calls
+
+
+async def test_the_place_is_taken_while_that_is_worked_out(bed: Bed) -> None:
+    """Who comes meanwhile does not get what others give back by themselves."""
+    bed.room = ONE
+    victim = bed.run("victim", restartPolicy="Never")
+    busy = threading.Event()
+    with futures.ThreadPoolExecutor(1) as threads:
+        asyncio.get_running_loop().set_default_executor(threads)
+        threads.submit(busy.wait)
+        async with asyncio.TaskGroup() as group:
+            coming = group.create_task(bed.take_in(pod(**CRITICAL)))
+            await settle()
+            bed.end(victim)
+            late = group.create_task(bed.take_in(named("late")))
+            await settle()
+            early = coming.done() or late.done()
+            busy.set()
+            await until(coming.done)
+            await bed.clock.go_on(1)
+
+    assert (early, coming.result(), late.result()) == (False, "", "OutOfpods")

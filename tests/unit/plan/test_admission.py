@@ -1,10 +1,19 @@
 """Which pods fit; the words are those of the kubelet's predicate.go."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from wasm_node.agent.model import desired, environment, manifest, observed, parsing, requests
+from wasm_node.agent.model import (
+    desired,
+    environment,
+    manifest,
+    observed,
+    parsing,
+    requests,
+    taken,
+)
 from wasm_node.agent.plan import admission, preemption
 from wasm_node.protocol import records
 
@@ -54,6 +63,16 @@ def _pod(
     )
 
 
+def _admit(
+    pod: desired.DesiredPod,
+    others: Sequence[desired.DesiredPod],
+    on: manifest.Node = NODE,
+) -> observed.Rejected | admission.Lacking | None:
+    """Judge a pod that comes to those of the others that have a place."""
+    there = [each for each in others if admission.has_place(each, observed.ObservedPod(1.0))]
+    return admission.admit(pod, taken.by(there, pod), ROOM, on)
+
+
 @pytest.mark.parametrize(
     ("asked", "others", "why"),
     [
@@ -80,7 +99,7 @@ def test_what_fits(
             f"requested: {wanted}, used: {used}, capacity: {capacity}",
         )
 
-    assert admission.admit(_pod("new", _asking(**asked)), beside, ROOM, NODE) == expected
+    assert _admit(_pod("new", _asking(**asked)), beside) == expected
 
 
 def _port(
@@ -110,7 +129,7 @@ def test_a_port_of_the_host_is_one_pods(
 ) -> None:
     """As HostPortInfo.CheckConflict has it; both pods are named."""
     other = _pod("other", _asking(ports=[held]))
-    found = admission.admit(_pod("new", _asking(ports=[wanted])), [other], ROOM, NODE)
+    found = _admit(_pod("new", _asking(ports=[wanted])), [other])
 
     assert found == (
         None
@@ -129,7 +148,7 @@ def test_only_what_runs_on_holds_a_port(policy: str, fits: bool) -> None:
     init = _asking(ports=[_port(80)]) | ({"restartPolicy": policy} if policy else {})
     other = _pod("other", inits=(init,))
     over = _pod("over", _asking(ports=[_port(80)]), phase="Failed")
-    found = admission.admit(_pod("new", _asking(ports=[_port(80)])), [other, over], ROOM, NODE)
+    found = _admit(_pod("new", _asking(ports=[_port(80)])), [other, over])
 
     assert (found is None) is fits
 
@@ -139,7 +158,7 @@ def test_what_does_not_count() -> None:
     over = _pod("over", _asking("1"), phase="Succeeded")
     pod = _pod("new", _asking("1"))
 
-    assert admission.admit(pod, [over, pod], ROOM, NODE) is None
+    assert _admit(pod, [over, pod]) is None
 
 
 @pytest.mark.parametrize(
@@ -188,7 +207,7 @@ def test_space_on_disk(asked: str, held: str, told: str, fits: bool) -> None:
         for name, each in (("new", asked), ("other", held))
     )
     node = _node(allocatable={"ephemeral-storage": told} if told else {})
-    found = admission.admit(mine, [other], ROOM, node)
+    found = _admit(mine, [other], node)
 
     assert found == (
         None
@@ -244,15 +263,15 @@ def test_the_system_of_a_pod(pod: dict[str, Any], rejected: observed.Rejected | 
     """
     node = _node(labels=WASI)
 
-    assert admission.admit(_pod("new", **pod), [], ROOM, node) == rejected
+    assert _admit(_pod("new", **pod), [], node) == rejected
 
 
 def test_the_system_is_no_matter_of_the_nodes_label() -> None:
     """Whatever somebody has made of it (labels[LabelOSStable] = GOOS)."""
     odd = _node(labels={SYSTEM: "linux"})
 
-    assert admission.admit(_pod("new", labels=WASI), [], ROOM, odd) is None
-    assert admission.admit(_pod("new", labels={SYSTEM: "linux"}), [], ROOM, odd) == OS_LABEL
+    assert _admit(_pod("new", labels=WASI), [], odd) is None
+    assert _admit(_pod("new", labels={SYSTEM: "linux"}), [], odd) == OS_LABEL
 
 
 @pytest.mark.parametrize(
@@ -270,50 +289,32 @@ def test_taints_that_are_not_tolerated(taints: list[tuple[str, str]], fits: bool
     pod = _pod("new", tolerations=[{"key": "a", "operator": "Exists"}])
     node = _node(*({"key": key, "effect": effect} for key, effect in taints))
 
-    assert admission.admit(pod, [], ROOM, node) == (None if fits else TAINT)
+    assert _admit(pod, [], node) == (None if fits else TAINT)
 
 
 CRITICAL = records.CRITICAL_PRIORITY
 
 
-def test_room_is_made_for_a_critical_pod() -> None:
-    """Of those without which it would fit; not where nothing is missing."""
+def test_room_is_not_missing_for_a_critical_pod() -> None:
+    """It is told how much there has to be, if any (HandleAdmissionFailure)."""
     small, large = _pod("small", _asking("100m")), _pod("large", _asking("900m"))
     fits, new = (_pod("new", _asking(cpu), priority=CRITICAL) for cpu in ("0", "200m"))
 
-    assert admission.admit(fits, [small, large], ROOM, NODE) is None
-    assert admission.admit(new, [small, large], ROOM, NODE) == preemption.Choice((large,))
-    going = frozenset({large.ref.uid})
-    three = [small, large, _pod("none")]
-    assert admission.admit(new, three, ROOM, NODE, going) == preemption.Choice((large,))
+    assert _admit(fits, [small, large]) is None
+    assert _admit(new, [small, large]) == admission.Lacking({"cpu": 200})
 
 
 def test_just_what_is_missing_has_to_come_back() -> None:
     """As GetInsufficientAmount, of each resource that is short."""
     first, second = _pod("first", _asking("600m", "1Gi")), _pod("second", _asking("300m"))
-    pod = _pod("new", _asking("400m"), priority=CRITICAL)
-    more = _pod("new", _asking("401m"), priority=CRITICAL)
+    pod = _pod("new", _asking("401m", "1"), priority=CRITICAL)
     disk = _asking(resources={"requests": {"ephemeral-storage": "9"}})
-    node = _node(allocatable={"ephemeral-storage": "9"})
-    beside = [_pod("none"), _pod("disk", disk)]
+    node = _node(allocatable={"ephemeral-storage": "12"})
+    beside = [_pod("none"), _pod("none-either"), _pod("disk", disk)]
 
-    assert admission.admit(pod, [first, second], ROOM, NODE) == preemption.Choice((second,))
-    assert admission.admit(more, [first, second], ROOM, NODE) == preemption.Choice((first,))
-    assert admission.admit(
-        _pod("new", disk, priority=CRITICAL), beside, ROOM, node
-    ) == preemption.Choice((beside[1],))
-
-
-def test_nobody_has_room_for_it() -> None:
-    """It is told in the kubelet's words, with all that is missing."""
-    pod = _pod("new", _asking("1200m", "2Gi"), priority=CRITICAL)
-    found = admission.admit(pod, [_pod("other", _asking("100m"))], ROOM, NODE)
-
-    assert found == observed.Rejected(
-        "UnexpectedAdmissionError",
-        "Unexpected error while attempting to recover from admission failure: preemption: error"
-        " finding a set of pods to preempt: no set of running pods found to reclaim resources:"
-        f" [(res: cpu, q: 200), (res: memory, q: {2**30}), ]",
+    assert _admit(pod, [first, second]) == admission.Lacking({"cpu": 301, "memory": 1})
+    assert _admit(_pod("new", disk, priority=CRITICAL), beside, node) == admission.Lacking(
+        {"pods": 1, "ephemeral-storage": 6}
     )
 
 
@@ -335,7 +336,7 @@ def test_nobody_ends_where_that_would_not_help(
     pod = _pod(
         "new", _asking("1", ports=[_port(each) for each in ports]), priority=CRITICAL, **spec
     )
-    found = admission.admit(pod, [other], ROOM, tainted)
+    found = _admit(pod, [other], tainted)
 
     assert isinstance(found, observed.Rejected)
     assert found.reason == reason
@@ -349,7 +350,7 @@ def test_the_first_reason_is_told() -> None:
     other, tainted = _pod("other", ports), _node({"key": "a", "effect": "NoExecute"})
 
     def reason(pod: desired.DesiredPod) -> str:
-        found = admission.admit(pod, [other], ROOM, tainted)
+        found = _admit(pod, [other], tainted)
         assert isinstance(found, observed.Rejected)
         return found.reason
 
@@ -364,7 +365,7 @@ def test_the_first_reason_is_told() -> None:
 
 PORTS = observed.Rejected("NodePorts", "m")
 NO_CPU, NO_SET = (observed.Rejected(x, "m") for x in ("OutOfcpu", "UnexpectedAdmissionError"))
-CHOICE = preemption.Choice((_pod("goes"),))
+NEED = preemption.Need([[_pod("may-go")]], {"cpu": 1})
 
 
 @pytest.mark.parametrize(
@@ -377,7 +378,7 @@ CHOICE = preemption.Choice((_pod("goes"),))
         (PORTS, False, False),
         (NO_CPU, False, True),
         (NO_SET, False, True),
-        (CHOICE, True, True),
+        (NEED, True, True),
     ],
 )
 def test_what_may_change(found: admission.Verdict, by_node: bool, by_room: bool) -> None:

@@ -11,21 +11,23 @@ Pods that come together share that read. One that had begun before a pod came
 does not count for it: it may not see what was set in between.
 
 A critical pod comes in once those that make room for it have ended, or should
-have. Its place is taken from the first moment on. Who comes meanwhile and fits
+have. Its place is taken from the first moment on, before it is worked out who
+they are: that is too much for the event loop. Who comes meanwhile and fits
 beside all of them is taken in at once; for whom there is no room, waits for
 that end, too, and is then looked at again. An agent that is killed in between
 leaves evicted pods behind, which the next one counts first.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 
 from wasm_node.agent import errors, interfaces
 from wasm_node.agent.asynckit import singleflight
 from wasm_node.agent.loops import expelling
 from wasm_node.agent.model import desired, environment, ids, manifest, observed, times
 from wasm_node.agent.plan import admission, evictions, preemption
-from wasm_node.agent.stores import pods
+from wasm_node.agent.stores import pods, tenants
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class Admitter:
         self._reads: singleflight.SingleFlight[bool, manifest.Node] = singleflight.SingleFlight()
         self._coming: desired.DesiredPod | None = None
         """The critical pod for which others end now."""
+        self._tenants = tenants.Tenants(wanted, seen, admission.has_place)
 
     async def take_in(self, pod: desired.DesiredPod) -> observed.Rejected | None:
         """
@@ -102,13 +105,13 @@ class Admitter:
                 await self._clock.sleep(_LOOK_S)
             if not self._is_awaited(pod):
                 return None
-        if not isinstance(found, preemption.Choice):
+        if not isinstance(found, preemption.Need):
             return found
-        if not all(self._seen.get(each.ref.uid) for each in self._taken_in()):
+        if not all(self._seen.get(each.ref.uid) for each in self._tenants):
             text = "nobody ends for it before all pods that were here are known again"
             raise errors.Retryable(text, reason=preemption.REASON)
         if self._is_awaited(pod):
-            await self._make_room(pod, found.pods)
+            await self._make_room(pod, found)
         return None
 
     def _judge(self, pod: desired.DesiredPod, on: manifest.Node) -> admission.Verdict:
@@ -117,35 +120,30 @@ class Admitter:
             return None
         found: admission.Verdict = evictions.admit(pod, self._pressures())
         if found is None:
-            there = list(self._taken_in())
-            going = self._evicted(there) if pod.is_critical else ()
-            found = admission.admit(pod, there, allocatable, on, going)
+            found = self._beside_others(pod, allocatable, on)
         if isinstance(found, observed.Rejected):
             return found
         return admission.at_shutdown(ending=self._is_ending()) or found
 
-    def _taken_in(self) -> Iterator[desired.DesiredPod]:
-        if self._coming is not None:
-            yield self._coming
-        for each in self._wanted:
-            seen = self._seen.get(each.ref.uid)
-            if seen is None:
-                here = bool(each.status.start_time)
-            else:
-                here = not seen.rejected and admission.takes_room(each, seen)
-            if here:
-                yield each
+    def _beside_others(
+        self, pod: desired.DesiredPod, allocatable: environment.Allocatable, on: manifest.Node
+    ) -> admission.Verdict:
+        found = admission.admit(pod, self._tenants.beside(pod), allocatable, on)
+        if not isinstance(found, admission.Lacking):
+            return found
+        others = [each for each in self._tenants if each.ref.uid != pod.ref.uid]
+        return preemption.need(pod, others, found.amounts, self._evicted(others))
 
     def _evicted(self, pods: Iterable[desired.DesiredPod]) -> frozenset[ids.PodUid]:
         seen = ((each.ref.uid, self._seen.get(each.ref.uid)) for each in pods)
         return frozenset(uid for uid, known in seen if known and known.evicted)
 
-    async def _make_room(
-        self, pod: desired.DesiredPod, going: Collection[desired.DesiredPod]
-    ) -> None:
+    async def _make_room(self, pod: desired.DesiredPod, need: preemption.Need) -> None:
         """Have pods end for one that is critical, and wait until they have."""
         self._coming = pod
+        self._tenants.reserve(pod)
         try:
+            going = await asyncio.to_thread(preemption.choose, need)
             for each in going:
                 if not self._is_awaited(pod):
                     return
@@ -161,6 +159,7 @@ class Admitter:
             await self._wait_for_ends(pod, going)
         finally:
             self._coming = None
+            self._tenants.release(pod)
 
     async def _wait_for_ends(
         self, pod: desired.DesiredPod, going: Collection[desired.DesiredPod]

@@ -32,6 +32,14 @@ class Requests:
             self.storage_bytes + other.storage_bytes,
         )
 
+    def __sub__(self, other: "Requests") -> "Requests":
+        """Return what is left without the other, which was added before."""
+        return Requests(
+            self.cpu_millis - other.cpu_millis,
+            self.memory_bytes - other.memory_bytes,
+            self.storage_bytes - other.storage_bytes,
+        )
+
     def __or__(self, other: "Requests") -> "Requests":
         """Return the larger, of each resource."""
         return Requests(

@@ -9,16 +9,16 @@ eventhandlers.go. docs/statuses.md says what of it means nothing here.
 
 import dataclasses
 import itertools
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import TypeAlias
 
-from wasm_node.agent.model import desired, environment, ids, manifest, observed, quantity
+from wasm_node.agent.model import desired, environment, manifest, observed, quantity, taken
 from wasm_node.agent.plan import affinity, evictions, node, order, preemption, taints
 
-Verdict: TypeAlias = observed.Rejected | preemption.Choice | None
+Verdict: TypeAlias = observed.Rejected | preemption.Need | None
 """
-Why a pod may not come; or who has to end first, for one that is critical; or
-that it may.
+Why a pod may not come; or of whom some have to end first, for one that is
+critical; or that it may.
 """
 
 _EVERY = "0.0.0.0"  # noqa: S104  # nothing is bound here
@@ -32,30 +32,48 @@ def at_shutdown(*, ending: bool) -> observed.Rejected | None:
     return _SHUTTING_DOWN if ending else None
 
 
+@dataclasses.dataclass(frozen=True)
+class Lacking:
+    """There is too little room for a critical pod, and nothing else wrong."""
+
+    amounts: preemption.Amounts
+
+
 def admit(
     pod: desired.DesiredPod,
-    others: Iterable[desired.DesiredPod],
+    beside: taken.Taken,
     allocatable: environment.Allocatable,
     on: manifest.Node,
-    going: Container[ids.PodUid] = (),
-) -> Verdict:
+) -> observed.Rejected | Lacking | None:
     """
     Return the first reason why it cannot be beside the others, if any.
 
     Room is no such reason for a critical pod as long as others can be made to
-    end for it, and if it is the only one (HandleAdmissionFailure). `going`:
-    those of the others that are evicted already.
+    end for it, and if it is the only one (HandleAdmissionFailure).
     """
-    there = [each for each in others if each.ref.uid != pod.ref.uid and not each.finished]
-    room = list(_of_room(pod, there, allocatable, on))
-    others_fail = itertools.chain(_of_labels(pod, on), _of_ports(pod, there), _of_taints(pod, on))
+    room = list(_of_room(pod, beside, allocatable, on))
+    others_fail = itertools.chain(_of_labels(pod, on), _of_ports(pod, beside), _of_taints(pod, on))
     if not pod.is_critical:
         found = itertools.chain(_of_system(pod), (each.rejected for each in room), others_fail)
         return next(found, None)
     rejected = next(itertools.chain(_of_system(pod), others_fail), None)
     if rejected or not room:
         return rejected
-    return preemption.choose(pod, there, {each.name: each.lacking for each in room}, going)
+    return Lacking({each.name: each.lacking for each in room})
+
+
+def has_place(pod: desired.DesiredPod, seen: observed.ObservedPod | None) -> bool:
+    """
+    Say whether a pod counts for those that come.
+
+    That is one that was taken in and takes room; or that the agent before has
+    taken in, and this one is about to.
+    """
+    if pod.finished:
+        return False
+    if seen is None:
+        return bool(pod.status.start_time)
+    return not seen.rejected and takes_room(pod, seen)
 
 
 def takes_room(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
@@ -138,23 +156,21 @@ def _of_system(pod: desired.DesiredPod) -> Iterator[observed.Rejected]:
 
 def _of_room(
     pod: desired.DesiredPod,
-    there: Sequence[desired.DesiredPod],
+    beside: taken.Taken,
     allocatable: environment.Allocatable,
     on: manifest.Node,
 ) -> Iterator[_Short]:
     """As Fits of the scheduler's noderesources."""
-    asked, beside = pod.asks, [each.asks for each in there]
-    cpu = sum(each.cpu_millis for each in beside)
-    memory = sum(each.memory_bytes for each in beside)
+    asked, used = pod.asks, beside.asks
+    cpu, memory = allocatable.cpu_millis, allocatable.memory_bytes
     rows = [
-        _Short(preemption.PODS, 1, len(beside), allocatable.pods),
-        _Short(preemption.CPU, asked.cpu_millis, cpu, allocatable.cpu_millis),
-        _Short(preemption.MEMORY, asked.memory_bytes, memory, allocatable.memory_bytes),
+        _Short(preemption.PODS, 1, beside.pods, allocatable.pods),
+        _Short(preemption.CPU, asked.cpu_millis, used.cpu_millis, cpu),
+        _Short(preemption.MEMORY, asked.memory_bytes, used.memory_bytes, memory),
     ]
     if preemption.STORAGE in on.status.allocatable:  # else nobody has told it yet
         disk = quantity.ceiling(on.status.allocatable[preemption.STORAGE])
-        used = sum(each.storage_bytes for each in beside)
-        rows.append(_Short(preemption.STORAGE, asked.storage_bytes, used, disk))
+        rows.append(_Short(preemption.STORAGE, asked.storage_bytes, used.storage_bytes, disk))
     return (each for each in rows if each.wanted and each.lacking > 0)
 
 
@@ -163,17 +179,15 @@ def _of_labels(pod: desired.DesiredPod, on: manifest.Node) -> Iterator[observed.
         yield _failed("NodeAffinity", "node(s) didn't match Pod's node affinity/selector")
 
 
-def _of_ports(
-    pod: desired.DesiredPod, there: Sequence[desired.DesiredPod]
-) -> Iterator[observed.Rejected]:
+def _of_ports(pod: desired.DesiredPod, beside: taken.Taken) -> Iterator[observed.Rejected]:
     """As Fits of the scheduler's nodeports; says which port, and whose."""
-    for each in there:
-        for taken in _conflicts(pod, each):
+    for each in beside.ports:
+        if any(_is_conflict(wanted, each.port) for wanted in pod.host_ports()):
             yield _failed(
                 "NodePorts",
                 "node(s) didn't have free ports for the requested pod ports: "
-                f"{taken.protocol} {taken.host_port} is already that of "
-                f"pod {each.ref.namespace}/{each.ref.name}",
+                f"{each.port.protocol} {each.port.host_port} is already that of "
+                f"pod {each.by.namespace}/{each.by.name}",
             )
 
 
@@ -184,15 +198,12 @@ def _of_taints(pod: desired.DesiredPod, on: manifest.Node) -> Iterator[observed.
             yield _failed("TaintToleration", "node(s) had taints that the pod didn't tolerate")
 
 
-def _conflicts(pod: desired.DesiredPod, other: desired.DesiredPod) -> Iterator[manifest.Port]:
+def _is_conflict(wanted: manifest.Port, its: manifest.Port) -> bool:
     """As HostPortInfo.CheckConflict of kube-scheduler."""
-    held = [(each.protocol, each.host_port, _address(each)) for each in other.host_ports()]
-    for wanted in pod.host_ports():
-        address = _address(wanted)
-        for protocol, port, its in held:
-            same = (protocol, port) == (wanted.protocol, wanted.host_port)
-            if same and (address == its or _EVERY in (address, its)):
-                yield wanted
+    addresses = _address(wanted), _address(its)
+    return taken.key(wanted) == taken.key(its) and (
+        addresses[0] == addresses[1] or _EVERY in addresses
+    )
 
 
 def _address(port: manifest.Port) -> str:

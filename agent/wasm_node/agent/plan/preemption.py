@@ -33,37 +33,49 @@ Amounts = Mapping[str, int]
 
 
 @dataclasses.dataclass(frozen=True)
-class Choice:
+class Need:
     """
-    Pods that make room by their ends; at least one.
+    Pods of which some have to end, as together they have enough.
 
-    One may be evicted already: then there is nothing to do but to wait.
+    Attributes:
+        ranks: those that may be made to go, the cheapest first.
+        lacking: how much more room there has to be.
     """
 
-    pods: tuple[desired.DesiredPod, ...]
+    ranks: Sequence[Sequence[desired.DesiredPod]]
+    lacking: Amounts
 
 
-def choose(
+def need(
     pod: desired.DesiredPod,
     others: Iterable[desired.DesiredPod],
     lacking: Amounts,
     going: Container[ids.PodUid],
-) -> Choice | observed.Rejected:
+) -> Need | observed.Rejected:
     """
-    Return who has to end, so that there is that much more room for a pod.
+    Return of whom some have to end, so that there is that much more room.
 
-    Or why it cannot come, where all who may be made to go have too little.
+    Or why the pod cannot come, where all who may be made to go have too little.
     `going`: those of the others that are evicted already.
     """
     ranks = _ranks(pod, others, going)
     unmet = _less(lacking, [each for rank in ranks for each in rank])
-    if unmet:
-        return _rejected(unmet)
+    return _rejected(unmet) if unmet else Need(ranks, lacking)
+
+
+def choose(need: Need) -> Sequence[desired.DesiredPod]:
+    """
+    Return who has to end; at least one.
+
+    One may be evicted already: then there is nothing to do but to wait. Each
+    that is chosen is a look at all that ask differently: of thousands it takes
+    seconds, so this is not to be done on an event loop.
+    """
     chosen: list[desired.DesiredPod] = []
-    for index in reversed(range(len(ranks))):
-        cheaper = [each for rank in ranks[:index] for each in rank]
-        chosen += _nearest(ranks[index], _less(lacking, cheaper + chosen))
-    return Choice(tuple(reversed(chosen)))
+    for index in reversed(range(len(need.ranks))):
+        cheaper = [each for rank in need.ranks[:index] for each in rank]
+        chosen += _nearest(need.ranks[index], _less(need.lacking, cheaper + chosen))
+    return tuple(reversed(chosen))
 
 
 def wait_s(pods: Iterable[desired.DesiredPod]) -> float:
