@@ -25,8 +25,8 @@ from wasm_node.protocol import records
 
 log = logging.getLogger(__name__)
 
-_Fetch: TypeAlias = tuple[ids.PodUid, str, str]
-"""A pod, its container, and the image that is fetched for it."""
+_Fetch: TypeAlias = tuple[str, str]
+"""A container of a pod, and the image that is fetched for it."""
 
 _PARALLEL = 32
 _NEWCOMERS = 10_000
@@ -67,7 +67,7 @@ class Reconciler:
         self._runtime = runtime
         self._most_backoff_s = most_backoff_s
         self._clock = clock
-        self._fetches: dict[_Fetch, asyncio.Task[None]] = {}
+        self._fetches: dict[ids.PodUid, dict[_Fetch, asyncio.Task[None]]] = {}
         self._hooks: dict[records.AttemptId, asyncio.Task[None]] = {}
         """The postStart hooks that are under way."""
         self._refused: dict[ids.PodUid, frozenset[actions.Event]] = {}
@@ -221,23 +221,25 @@ class Reconciler:
             self._refused.pop(pod.ref.uid, None)
 
     def _fetch(self, pod: desired.DesiredPod, wanted: desired.DesiredContainer) -> None:
-        key = (pod.ref.uid, wanted.name, wanted.image)
-        for other, task in self._fetches.items():
-            if other[:2] == key[:2] and other != key:
+        uid, key = pod.ref.uid, (wanted.name, wanted.image)
+        fetches = self._fetches.setdefault(uid, {})
+        for other, task in fetches.items():
+            if other[0] == wanted.name and other != key:
                 task.cancel()  # its image has been changed
-        if key not in self._fetches:
+        if key not in fetches:
             task = self._group.create_task(self._fetching(pod, wanted))
-            self._fetches[key] = task
-            task.add_done_callback(lambda _: self._fetched(key))
+            fetches[key] = task
+            task.add_done_callback(lambda _: self._fetched(uid, key))
 
-    def _fetched(self, key: _Fetch) -> None:
-        del self._fetches[key]
-        self._workers.poke(key[0])
+    def _fetched(self, uid: ids.PodUid, key: _Fetch) -> None:
+        del self._fetches[uid][key]
+        if not self._fetches[uid]:
+            del self._fetches[uid]
+        self._workers.poke(uid)
 
     def _cancel_fetches(self, uid: ids.PodUid) -> None:
-        for (owner, _, _), task in self._fetches.items():
-            if owner == uid:
-                task.cancel()
+        for task in self._fetches.get(uid, {}).values():
+            task.cancel()
 
     async def _fetching(self, pod: desired.DesiredPod, wanted: desired.DesiredContainer) -> None:
         try:

@@ -249,7 +249,8 @@ class ObservedPod:
 
     def container(self, name: str) -> ObservedContainer:
         """Return what is known of one container; nothing at first."""
-        return self.containers.get(name, ObservedContainer())
+        known = self.containers.get(name)
+        return ObservedContainer() if known is None else known
 
     def changed(self, name: str, change: Callable[[ObservedContainer], ObservedContainer]) -> Self:
         """Return the pod with one container replaced."""

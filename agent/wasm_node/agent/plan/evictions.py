@@ -266,9 +266,11 @@ def is_limited(wanted: desired.DesiredPod, seen: observed.ObservedPod, now: floa
     Critical ones never have to (evictPod). One of which nothing runs has to
     unless it is done: its next attempt would only add to it.
     """
+    if wanted.disk_limits == storage.NONE or wanted.is_critical:  # most pods, at once
+        return False
     begun = any(each.current for each in seen.containers.values())
     gone = seen.evicted is not None or seen.rejected is not None or wanted.finished
-    if wanted.is_critical or wanted.disk_limits == storage.NONE or gone or not begun:
+    if gone or not begun:
         return False
     if seen.running:
         return True
