@@ -68,10 +68,11 @@ cluster-down: venv  ## end it without a trace
 mutants: venv  ## small faults in plan/ that no test notices; a quarter of an hour; in test-all too
 	$(BIN)/python -m tests.mutation.mutants
 
-bench: engine  ## side by side with kwok and wasmtime serve, and probes; writes docs/benchmarks.md
+bench: engine  ## side by side with kwok and wasmtime serve, probes, crowds; writes docs/benchmarks.md
 	$(BIN)/python -m e2e.bench
 	$(BIN)/python -m e2e.bench.http
 	$(BIN)/python -m e2e.bench.probes
+	$(BIN)/python -m e2e.bench.crowds
 
 bench-install: venv  ## helm install to Ready, and what idling costs, on two hosts
 	$(BIN)/python -m e2e.bench.install
