@@ -153,6 +153,15 @@ def test_only_what_runs_on_holds_a_port(policy: str, fits: bool) -> None:
     assert (found is None) is fits
 
 
+def test_one_port_that_is_not_free_is_enough() -> None:
+    """Whichever of them it is, and however many the other pod has."""
+    other = _pod("other", _asking(ports=[_port(81), _port(82)]))
+    found = _admit(_pod("new", _asking(ports=[_port(80), _port(82), _port(83)])), [other])
+
+    assert isinstance(found, observed.Rejected)
+    assert "TCP 82 is already that of pod default/other" in found.message
+
+
 def test_what_does_not_count() -> None:
     """A pod that is over has nothing, and a pod is not beside itself."""
     over = _pod("over", _asking("1"), phase="Succeeded")
