@@ -241,7 +241,7 @@ class ChaosRun:
             case Churn.CREATE:
                 self._made += 1
                 self._say(f"create more-{self._made}")
-                self.make([self._maker.lasting(f"more-{self._made}")])
+                self.make([self._maker.another(f"more-{self._made}", chance)])
             case Churn.JOB:
                 self._made += 1
                 self._say(f"create job-{self._made}")

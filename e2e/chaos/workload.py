@@ -6,6 +6,7 @@ says; see `ledger`. What each workload comes to is said beside it.
 """
 
 import dataclasses
+import random
 from typing import Any
 
 from e2e import pods
@@ -57,6 +58,17 @@ class Maker:
             *(self._sick(f"sick-{number}") for number in range(2)),
             *(self.ending(f"bare-{number}", 3 * number, 2000 * number) for number in range(2)),
         ]
+
+    def another(self, name: str, chance: random.Random) -> Workload:
+        """Give a pod of one kind or another that stands for itself."""
+        made = (
+            self.lasting(name),
+            self.ordered(name, "on", "Always"),
+            self.ordered(name, "4@3000", "Never"),
+            self._late(name, 5),
+            self._sick(name),
+        )
+        return chance.choice(made)
 
     def looping(self, name: str) -> Workload:
         """Give a pod that crashes, and is restarted, until all is calm."""
