@@ -207,6 +207,12 @@ async def _serve(
                 "eviction_signal",
                 pods.evictions,
             ),
+            (
+                "kubelet_preemptions",
+                "Pods that had to end for a critical one, by what it lacked.",
+                "preemption_signal",
+                pods.preemptions,
+            ),
         )
         readable = pod_logs.PodLogs(logs, news, look_up=pods.look_up, is_running=pods.is_running)
         server = kubelet.KubeletServer(

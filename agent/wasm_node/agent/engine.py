@@ -316,6 +316,10 @@ class PodEngine:
         """Return how many pods were evicted, by what for."""
         return self._expeller.evictions
 
+    def preemptions(self) -> Mapping[str, float]:
+        """Return how many pods made room for critical ones, by what lacked."""
+        return self._expeller.preemptions
+
     async def traffic(self) -> list[traffic.Told]:
         """Return what workers of containers that serve HTTP have counted."""
         return await scraping.scrape(self._wanted, self._seen, self._outside.workers)

@@ -74,6 +74,7 @@ class Bed:
         self.wanted, self.seen = pods.DesiredStore(), pods.ObservedStore()
         self.clock = FakeClock()
         self.node = Node.standing()
+        self.expeller = expelling.Expeller(self.wanted, self.seen, self.kept, self.events)
         self.admitter = self._admitter(self.node)
 
     def _admitter(self, node: Node | None) -> admitting.Admitter:
@@ -84,7 +85,7 @@ class Bed:
             lambda: self.room,
             lambda: self.pressures,
             lambda: self.ending,
-            expelling.Expeller(self.wanted, self.seen, self.kept, self.events),
+            self.expeller,
             self.clock,
         )
 
@@ -318,6 +319,8 @@ async def test_a_critical_pod_comes_when_another_has_ended(bed: Bed) -> None:
     kept = await asyncio.to_thread(bed.kept.load, victim.ref.uid)
 
     assert (early, coming.result()) == (False, "")
+    assert [name for name, count in bed.expeller.preemptions.items() if count] == ["pods"]
+    assert not any(bed.expeller.evictions.values())
     assert bed.events.told("victim") == [("Preempting", PREEMPTED)]
     assert bed.events.emitted[0][1].warning
     assert kept is not None

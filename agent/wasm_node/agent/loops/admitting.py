@@ -144,6 +144,7 @@ class Admitter:
         self._tenants.reserve(pod)
         try:
             going = await asyncio.to_thread(preemption.choose, need)
+            signal = next(iter(need.lacking))  # the first, as insufficientResources[0]
             for each in going:
                 if not self._is_awaited(pod):
                     return
@@ -154,7 +155,7 @@ class Admitter:
                     preemption.REASON,
                     preemption.DISRUPTION,
                 )
-                if await self._expeller.expel(each.ref, why):
+                if await self._expeller.expel(each.ref, why, signal):
                     log.info("Pod %s goes for critical pod %s", each.ref, pod.ref)
             await self._wait_for_ends(pod, going)
         finally:

@@ -13,7 +13,7 @@ import logging
 
 from wasm_node.agent import interfaces
 from wasm_node.agent.model import actions, ids, observed
-from wasm_node.agent.plan import evictions
+from wasm_node.agent.plan import evictions, preemption
 from wasm_node.agent.stores import checkpoint, pods
 
 log = logging.getLogger(__name__)
@@ -39,12 +39,14 @@ class Expeller:
         """Told to go, and there was no room to note it."""
         self.evictions: dict[str, float] = dict.fromkeys(evictions.SIGNALS, 0.0)
         """How many were evicted, by what for."""
+        self.preemptions: dict[str, float] = dict.fromkeys(preemption.SIGNALS, 0.0)
+        """How many had to make room for a critical pod, by what it lacked."""
 
-    async def expel(self, ref: ids.PodRef, evicted: observed.Evicted, signal: str = "") -> bool:
+    async def expel(self, ref: ids.PodRef, evicted: observed.Evicted, signal: str) -> bool:
         """
         Have a pod end; say whether it was told so now.
 
-        With a `signal` it counts as evicted for that.
+        `signal`: what for, as it is counted.
 
         Not one that has gone meanwhile, or was told before: that stays true.
         """
@@ -58,8 +60,8 @@ class Expeller:
         log.warning("%s pod %s (%s): %s", evicted.reason, ref, ref.uid, evicted.message)
         self._events.emit(ref, actions.Event(evicted.reason, evicted.message, warning=True))
         self._seen.put(ref.uid, dataclasses.replace(after, evicted=evicted))
-        if signal:
-            self.evictions[signal] += 1
+        is_preempted = evicted.reason == preemption.REASON
+        (self.preemptions if is_preempted else self.evictions)[signal] += 1
         return True
 
     def overdue(self, ref: ids.PodRef) -> None:

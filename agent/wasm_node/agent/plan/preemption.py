@@ -22,6 +22,8 @@ DISRUPTION = "Pod was preempted by Kubelet to accommodate a critical pod."
 REJECTED = "UnexpectedAdmissionError"
 
 PODS, CPU, MEMORY, STORAGE = "pods", "cpu", "memory", "ephemeral-storage"
+SIGNALS = (PODS, CPU, MEMORY, STORAGE)
+"""What pods end for: the label of kubelet_preemptions."""
 
 _GOING = "evicted already"
 _RANKS = (_GOING, "BestEffort", "Burstable", "Guaranteed")
