@@ -187,6 +187,9 @@ def test_a_restart_of_all_survives_a_kill_in_its_midst(
     before = node.processes("wasm:main")
     namespace.apply(pod)
     uid = namespace.wait("p", "a ready pod", pods.is_ready).pod["metadata"]["uid"]
+    volume = node.state / "pods" / uid / "volumes" / "data"
+    starts = volume / "starts"  # written a moment after they run
+    wait_until(lambda: starts.exists() and _lines(starts) == 3, "their words", within_s=20)
 
     (main,) = node.processes("wasm:main") - before
     os.kill(main, signal.SIGKILL)
@@ -209,10 +212,10 @@ def test_a_restart_of_all_survives_a_kill_in_its_midst(
         each["name"]: each["restartCount"]
         for each in status["initContainerStatuses"] + status["containerStatuses"]
     }
-    volume = node.state / "pods" / uid / "volumes" / "data"
+    wait_until(lambda: _lines(starts) >= 6, "their words again", within_s=20)
     assert counts == dict.fromkeys(("init", "side", "main", "work"), 1)
     assert (volume / "notes").read_text() == "init\n" * 2
-    assert sorted((volume / "starts").read_text().splitlines()) == sorted(
+    assert sorted(starts.read_text().splitlines()) == sorted(
         f"{name} start" for name in ("side", "main", "work") for _ in range(2)
     )
 

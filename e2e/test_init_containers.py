@@ -179,7 +179,7 @@ def test_an_exit_code_restarts_all_containers(namespace: Namespace, images: Imag
     assert [0, 42] == [ends[name]["exitCode"] for name in ("init", "main")]
     assert (137, "RestartingAllContainers") == (ends["side"]["exitCode"], ends["side"]["reason"])
     assert pods.condition(last, "AllContainersRestarting")["status"] == "False"
-    assert "killing" in namespace.events("Killing")
+    namespace.wait_event("Killing", "killing")
 
 
 def test_events_say_which_list_a_container_is_in(namespace: Namespace, images: Images) -> None:
