@@ -554,3 +554,20 @@ async def test_the_place_is_taken_while_that_is_worked_out(bed: Bed) -> None:
             await bed.clock.go_on(1)
 
     assert (early, coming.result(), late.result()) == (False, "", "OutOfpods")
+
+
+async def test_who_has_ended_meanwhile_is_told_nothing(bed: Bed) -> None:
+    """Work that is done well has not failed, whoever was to come for it."""
+    bed.room = ONE
+    victim = bed.run("victim", restartPolicy="Never")
+    busy = threading.Event()
+    with futures.ThreadPoolExecutor(1) as threads:
+        asyncio.get_running_loop().set_default_executor(threads)
+        threads.submit(busy.wait)
+        async with asyncio.TaskGroup() as group:
+            coming = group.create_task(bed.take_in(pod(**CRITICAL)))
+            await settle()
+            bed.end(victim)
+            busy.set()
+
+    assert (coming.result(), bed.evicted(), bed.events.reasons()) == ("", [], [])

@@ -148,6 +148,8 @@ class Admitter:
             for each in going:
                 if not self._is_awaited(pod):
                     return
+                if not self._is_here(each):
+                    continue  # it has ended meanwhile: that it was done well stays true
                 why = observed.Evicted(
                     preemption.MESSAGE,
                     each.grace_s,
