@@ -151,6 +151,12 @@ def test_a_container_has_a_restart_policy_of_its_own(namespace: Namespace, image
     assert pods.status(other)["restartCount"] == 0
 
 
+def _all(pod: watching.Pod) -> dict[str, Any]:
+    status = pod["status"]
+    told = status.get("initContainerStatuses", []) + status.get("containerStatuses", [])
+    return {each["name"]: each for each in told}
+
+
 def test_an_exit_code_restarts_all_containers(namespace: Namespace, images: Images) -> None:
     """
     Init containers, too, in their order, and one that had ended well.
@@ -166,16 +172,16 @@ def test_an_exit_code_restarts_all_containers(namespace: Namespace, images: Imag
     namespace.apply(pod)
 
     def is_again(seen: watching.Seen) -> bool:
-        return bool(pods.status(seen.pod).get("restartCount", 0) >= 2)
+        known = _all(seen.pod)
+        counts = [known[x]["restartCount"] for x in ("init", "side", "main") if x in known]
+        return len(counts) == 3 and min(counts) == max(counts) >= 2
 
-    status = namespace.wait("p", "two restarts", is_again, within_s=30).pod["status"]
+    again = namespace.wait("p", "two restarts of each", is_again, within_s=30).pod
     namespace.kubectl("delete", "pod", "p", "--wait=false")
     last = namespace.wait_gone("p").pod
-    each = {x["name"]: x for x in status["initContainerStatuses"] + status["containerStatuses"]}
-    ends = {name: x["lastState"]["terminated"] for name, x in each.items()}
+    ends = {name: each["lastState"]["terminated"] for name, each in _all(again).items()}
 
-    assert status["phase"] == "Running"
-    assert [2, 2] == [each[name]["restartCount"] for name in ("init", "side")]
+    assert again["status"]["phase"] == "Running"
     assert [0, 42] == [ends[name]["exitCode"] for name in ("init", "main")]
     assert (137, "RestartingAllContainers") == (ends["side"]["exitCode"], ends["side"]["reason"])
     assert pods.condition(last, "AllContainersRestarting")["status"] == "False"
