@@ -26,6 +26,9 @@ _AT_ONCE_S = 0.1
 """Ends that are heard of within this time may have come in any order."""
 _LONGEST_COMMAND_S = 15.0
 """A command's time limit, and the time that a dead runtime's next one takes."""
+_BACK_S = 10.0
+"""A part of the runtime that was killed is there again by then; until it is,
+nothing can be run beside a container."""
 _LEAST_GRACE_S = 3.0
 """With less of it a hook on a busy machine may be ended before it speaks."""
 _NAME_BYTES = 15
@@ -147,7 +150,7 @@ class _Pod:
             if not self._last.has(run.container, "preStop") or not self._was_stopped(run):
                 continue
             ended = run.ended or math.inf
-            if any(self._deleted.at - _LATE_S < x < ended for x in self._found.breaks):
+            if any(self._deleted.at - _BACK_S < x < ended for x in self._found.breaks):
                 continue
             if not any(x.what == "preStop" for x in of_run(run, self._commands)):
                 text = f"run {run.nonce} was stopped, and its preStop hook was not called"

@@ -138,6 +138,7 @@ def _restarted(*commands: Any, what: str = "liveness", ready: bool = True) -> Re
         pytest.param(_stopped(command(5.5, "preStop")), id="its hook was called"),
         pytest.param(_stopped(grace_s=1.0), id="a hook had no time"),
         pytest.param(_stopped(breaks=(5.5,)), id="the hook was killed"),
+        pytest.param(_stopped(breaks=(3.0,)), id="a hook could not be called yet"),
         pytest.param(_stopped(forced=frozenset({stories.UID})), id="deleted by force"),
         pytest.param(_restarted(command(1.4, "liveness", 1)), id="it failed its check"),
         pytest.param(_restarted(command(1.4, "liveness", None)), id="its check hung"),
