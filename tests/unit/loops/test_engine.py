@@ -758,6 +758,21 @@ async def test_the_next_agent_calls_a_hook_that_was_not_done(bed: Bed) -> None:
     assert [which for _, which in bed.commands.run] == [attempt(), attempt()]
 
 
+async def test_a_hook_that_the_next_agent_cannot_read_holds_nothing_up(bed: Bed) -> None:
+    """After a step back to an older version the container counts as begun."""
+    hook = {"postStart": {"exec": {"command": ["warm"]}}}
+    container = {"name": "main", "image": "hello:1"}
+    bed.commands.gate.clear()
+    bed.apply(pod(containers=[container | {"lifecycle": hook}]))
+    async with bed.running():
+        await bed.until(lambda: bed.commands.run)
+    bed.apply(pod(containers=[container]))
+    async with bed.running():
+        await bed.until(lambda: bed.container().get("ready"))
+
+    assert len(bed.containers.specs) == len(bed.commands.run) == 1
+
+
 async def test_a_hook_that_failed_has_failed_for_the_next_agent(bed: Bed) -> None:
     """What was to be ended for that is ended, and is asked nothing more."""
     hook = {"postStart": {"exec": {"command": ["warm"]}}}

@@ -297,7 +297,9 @@ class Reconciler:
 
     def _call_post_start(self, pod: desired.DesiredPod, attempt: records.AttemptId) -> None:
         hook = pod.container(attempt.container).lifecycle.post_start
-        if hook is not None and attempt not in self._hooks:
+        if hook is None:  # a newer agent began it: what cannot be read holds nothing up
+            self._change(attempt, settling=None)
+        elif attempt not in self._hooks:
             self._hooks[attempt] = self._group.create_task(self._settle(pod, attempt, hook))
             self._hooks[attempt].add_done_callback(lambda _: self._hooks.pop(attempt))
 
