@@ -248,7 +248,7 @@ class ChaosRun:
                 script = "$(UID):5@1000,0@1000"
                 self.make([self._maker.job(f"job-{self._made}", "OnFailure", script, 2)])
             case Churn.DELETE:
-                self._delete(chance, 3)
+                self._delete(chance, workload.GRACE_S)
             case Churn.DELETE_NOW:
                 self._delete(chance, 1)
             case Churn.FORCE:

@@ -14,6 +14,9 @@ from e2e.chaos.recording import Wanted
 
 Object = dict[str, Any]
 
+GRACE_S = 10
+"""So much that a hook can speak even on a busy machine; hardly any needs it."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Images:
@@ -118,7 +121,9 @@ class Maker:
         """Give a pod that fails a check, and is restarted for that."""
         spec = self._hooked(self._spec(f"{name}:on", "Always"))
         check = self._check("main", "liveness", "0@0,0@0,1@0,0@0")
-        spec["containers"][0]["livenessProbe"] = check | {"failureThreshold": 1}
+        # It fails when it is told to, and not since a busy machine is late.
+        own = {"failureThreshold": 1, "timeoutSeconds": 10}
+        spec["containers"][0]["livenessProbe"] = check | own
         return Workload(name, (self._pod(name, spec),), Wanted(running=1))
 
     def _deployment(self, name: str, replicas: int) -> Workload:
@@ -176,7 +181,7 @@ class Maker:
         spec = pods.spec(self._images.run, restart=restart)
         spec["nodeSelector"]["kubernetes.io/hostname"] = self._node
         spec["containers"] = [self._container("main", script)]
-        spec["terminationGracePeriodSeconds"] = 3
+        spec["terminationGracePeriodSeconds"] = GRACE_S
         return spec
 
     def _hooked(self, spec: Object) -> Object:
