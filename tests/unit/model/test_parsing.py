@@ -226,11 +226,13 @@ def test_an_ephemeral_container_that_cannot_be_read_is_refused_alone() -> None:
         {"containers": [_probed(env=_NEWER)]},
         {"containers": [_probed(volumeMounts=[{"name": "v", "mountPath": "/v"}])],
          "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "a lot"}}]},
+        {"containers": [_probed(volumeMounts=[{"name": "v", "mountPath": "/v"}])],
+         "volumes": [{"name": "w", "emptyDir": {}}]},
         {"containers": [_probed(), _probed("b", readinessProbe={"periodSeconds": "x"})]},
         {"containers": [_probed()], "initContainers": [{"name": "i", "image": "x", "env": _NEWER}]},
         {"containers": [_probed()], "readinessGates": [{"new": 1}]},
     ],
-    ids=["beside", "volumes", "another", "init", "pod"],
+    ids=["beside", "volumes", "volume", "another", "init", "pod"],
 )  # fmt: skip
 def test_what_can_be_read_of_a_pod_counts(odd: dict[str, Any]) -> None:
     """It may run already: its probes and hooks are those it had."""

@@ -7,7 +7,7 @@ for manifests on disk); everything further in is typed and frozen.
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -96,24 +96,23 @@ def _legible_spec(raw: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, 
         kept,
         lambda part: pod({**raw, "spec": {**part, "containers": ()}}),
     )
-    has_volumes = "volumes" in kept
+    volumes = frozenset(each["name"] for each in kept.get("volumes") or ())
     for each in fields.CONTAINER_LISTS:
         listed = spec.get(each) or ()
-        kept[each] = [_legible_container(one, has_volumes=has_volumes) for one in listed]
+        kept[each] = [_legible_container(one, volumes) for one in listed]
     return kept
 
 
-def _legible_container(raw: Mapping[str, Any], *, has_volumes: bool) -> Mapping[str, Any]:
+def _legible_container(raw: Mapping[str, Any], volumes: Container[str]) -> Mapping[str, Any]:
     """Return it as it is, or as much of it as can be read."""
-    if "volumeMounts" in raw and not has_volumes:
-        raw = {key: value for key, value in raw.items() if key != "volumeMounts"}
-    kept = {key: raw[key] for key in _OF_A_CONTAINER if key in raw}
-    return _legible(raw, kept, _read_container)
 
+    def read(part: Mapping[str, Any]) -> None:
+        found = msgspec.convert(part, manifest.Container, strict=False)
+        _container(found, desired.RestartPolicy.NEVER)
+        if any(each.name not in volumes for each in found.volume_mounts):
+            raise ValueError("it mounts what cannot be read")
 
-def _read_container(raw: Mapping[str, Any]) -> object:
-    read = msgspec.convert(raw, manifest.Container, strict=False)
-    return _container(read, desired.RestartPolicy.NEVER)
+    return _legible(raw, {key: raw[key] for key in _OF_A_CONTAINER if key in raw}, read)
 
 
 def _legible(
