@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +145,24 @@ async def test_one_pod_goes_at_a_time(bed: Bed) -> None:
     message = bed.events.emitted[1][1].message
     assert seen is not None
     assert seen.evicted == observed.Evicted(message, 1.0, bed.clock.now())
+
+
+async def test_who_ends_while_it_is_weighed_is_not_evicted(bed: Bed) -> None:
+    """It may have done its work well; and what it had may be enough."""
+    bed.resources.memory = LOW
+    done = bed.run("done", 9)
+    bed.run("next", 5)
+    shares = bed.resources.shares
+
+    async def ending() -> Sequence[messages.Share]:
+        found = await shares()
+        bed.end(done)
+        return found
+
+    bed.resources.shares = ending  # type: ignore[method-assign]  # as it takes its time
+    await bed.evicting.look()
+
+    assert (bed.evicted(), bed.events.reasons()) == ([], [])
 
 
 async def test_one_that_does_not_go_is_not_waited_for_for_ever(bed: Bed) -> None:

@@ -199,6 +199,10 @@ class Evicting:
         pairs = ((wanted, self._seen.get(wanted.ref.uid)) for wanted in self._wanted)
         return [(wanted, seen) for wanted, seen in pairs if seen and not seen.forgotten]
 
+    def _runs(self, uid: ids.PodUid) -> bool:
+        wanted, seen = self._wanted.get(uid), self._seen.get(uid)
+        return bool(wanted and seen and planning.candidates([(wanted, seen)]))
+
     def _attempt(self, resource: str) -> None:
         """Tell what is attempted, as often as a kubelet would."""
         now = self._clock.monotonic()
@@ -272,6 +276,8 @@ class Evicting:
         going: planning.Candidate,
     ) -> None:
         ref, now = going.pod.ref, self._clock.now()
+        if not self._runs(ref.uid):
+            return  # it has ended while it was weighed: that may be enough
         why = planning.message(threshold, level, going)
         grace_s = planning.grace_s(self._rules, threshold)
         evicted = observed.Evicted(why, grace_s, now)
