@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import logging
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -771,6 +772,36 @@ async def test_a_hook_that_the_next_agent_cannot_read_holds_nothing_up(bed: Bed)
         await bed.until(lambda: bed.container().get("ready"))
 
     assert len(bed.containers.specs) == len(bed.commands.run) == 1
+
+
+class _Late(localpods.LocalPods):
+    """Pods of which nobody hears that they are gone."""
+
+    async def remove(self, pod: ids.PodRef) -> None:
+        """Say that it is done, and nothing else."""
+
+
+async def test_a_hook_that_is_done_after_its_pod_leaves_nothing(
+    bed: Bed, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a watch may be cut, it is not yet heard that the pod is gone."""
+    caplog.set_level(logging.INFO)
+    bed.pods = _Late()
+    bed.commands.outcomes["warm"] = probe.Failed("it has ended")
+    hook = {"postStart": {"exec": {"command": ["warm"]}}}
+    bed.commands.gate.clear()
+    bed.apply(pod(containers=[{"name": "main", "image": "hello:1", "lifecycle": hook}]))
+    left = bed.directory.pod("uid-p")
+    async with bed.running():
+        await bed.until(lambda: bed.commands.run)
+        before = left.exists()
+        bed.pods.delete(ids.pod_uid("uid-p"), grace_s=0)
+        await bed.until(lambda: "is gone" in caplog.text)
+        bed.commands.gate.set()
+        await bed.until(lambda: "FailedPostStartHook" in bed.events.reasons())
+    await asyncio.get_running_loop().shutdown_default_executor()  # all is written
+
+    assert (before, left.exists()) == (True, False)
 
 
 async def test_a_hook_that_failed_has_failed_for_the_next_agent(bed: Bed) -> None:

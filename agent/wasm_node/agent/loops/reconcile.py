@@ -365,7 +365,7 @@ class Reconciler:
         change: Callable[[observed.ObservedPod], observed.ObservedPod],
     ) -> None:
         seen = self._seen.get(pod.ref.uid)
-        if seen is not None:
+        if seen is not None and not seen.forgotten:  # a hook may be done later than its pod
             await asyncio.to_thread(self._kept.change, pod.ref, seen, change)
 
     def _change(self, attempt: records.AttemptId, **fields: Any) -> None:
