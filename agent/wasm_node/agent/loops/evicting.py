@@ -158,7 +158,8 @@ class Evicting:
         self._going_until = now + _CLEANUP_S
         wanted, seen = self._wanted.get(uid), self._seen.get(uid)
         if wanted and seen and seen.evicted:
-            self._due[uid] = now + planning.overdue_s(wanted, seen.evicted)
+            grace_s = min(wanted.grace_s, seen.evicted.grace_s)
+            self._due[uid] = now + planning.overdue_s(grace_s)
 
     def _tell_overdue(self) -> None:
         now = self._clock.monotonic()

@@ -16,7 +16,7 @@ from wasm_node.protocol import messages
 
 HARD_GRACE_S = 1.0
 """immediateEvictionGracePeriodSeconds."""
-LEAST_WAIT_S = 10.0
+_LEAST_WAIT_S = 10.0
 """minTimeout of killPodNow."""
 REASON = "Evicted"
 
@@ -179,9 +179,9 @@ def grace_s(rules: thresholds.Rules, threshold: thresholds.Threshold) -> float:
     return HARD_GRACE_S if threshold.hard else max(HARD_GRACE_S, rules.most_pod_grace_s)
 
 
-def overdue_s(wanted: desired.DesiredPod, evicted: observed.Evicted) -> float:
-    """Return when it should have ended, from when it was told (killPodNow)."""
-    return max(LEAST_WAIT_S, 1.5 * min(wanted.grace_s, evicted.grace_s))
+def overdue_s(grace_s: float) -> float:
+    """Return when one should have ended, from when it was told (killPodNow)."""
+    return max(_LEAST_WAIT_S, 1.5 * grace_s)
 
 
 def message(threshold: thresholds.Threshold, level: messages.Level, going: Candidate) -> str:

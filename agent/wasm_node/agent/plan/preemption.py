@@ -14,6 +14,7 @@ import dataclasses
 from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
 
 from wasm_node.agent.model import desired, ids, observed
+from wasm_node.agent.plan import evictions
 
 REASON = "Preempting"
 MESSAGE = "Preempted in order to admit critical pod"
@@ -28,7 +29,6 @@ SIGNALS = (PODS, CPU, MEMORY, STORAGE)
 _GOING = "evicted already"
 _RANKS = (_GOING, "BestEffort", "Burstable", "Guaranteed")
 """The cheapest first."""
-_LEAST_WAIT_S = 10.0
 
 Amounts = Mapping[str, int]
 """By resource: pods, thousandths of a core, bytes; none of them is 0."""
@@ -82,7 +82,7 @@ def choose(need: Need) -> Sequence[desired.DesiredPod]:
 
 def wait_s(pods: Iterable[desired.DesiredPod]) -> float:
     """Return how long their ends are waited for at most (killPodNow)."""
-    return max(_LEAST_WAIT_S, *(1.5 * each.grace_s for each in pods))
+    return max(evictions.overdue_s(each.grace_s) for each in pods)
 
 
 def _ranks(
