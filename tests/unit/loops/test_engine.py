@@ -774,6 +774,45 @@ async def test_a_hook_that_the_next_agent_cannot_read_holds_nothing_up(bed: Bed)
     assert len(bed.containers.specs) == len(bed.commands.run) == 1
 
 
+class _Gated(localpods.LocalPods):
+    """Pods whose ConfigMaps come one by one, when each is let."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.let = {name: asyncio.Event() for name in names}
+
+    async def data(self, namespace: str, kind: str, name: str) -> Mapping[str, bytes] | None:
+        """Wait, and return an empty one."""
+        self.asked.append(name)
+        await self.let[name].wait()
+        return {}
+
+
+async def test_a_hook_is_called_while_another_container_waits(bed: Bed) -> None:
+    """Right after the start that it is of, whatever holds up the next one."""
+    gated = bed.pods = _Gated("first", "last")
+
+    def container(name: str, **more: Any) -> dict[str, Any]:
+        return {"name": name, "image": "hello:1", **more}
+
+    hook = {"postStart": {"exec": {"command": ["warm"]}}}
+    first, last = (container(x, envFrom=[{"configMapRef": {"name": x}}]) for x in gated.let)
+    bed.apply(pod(containers=[first, container("main", lifecycle=hook), last]))
+    async with bed.running():
+        await bed.until(lambda: gated.asked == ["first"])
+        await bed.until(lambda: len(bed.containers.prepared) == 3)
+        await settle()  # so that both others are begun by one plan
+        gated.let["first"].set()
+        await bed.until(lambda: gated.asked == ["first", "last"])
+        await settle()
+        called = list(bed.commands.run)
+        gated.let["last"].set()
+        await bed.until(lambda: len(bed.containers.specs) == 3)
+
+    assert [which.container for _, which in called] == ["main"]
+
+
 class _Late(localpods.LocalPods):
     """Pods of which nobody hears that they are gone."""
 

@@ -294,6 +294,8 @@ class Reconciler:
             pod.ref.uid, wanted.name, lambda before: adopt.started(noted(before), running)
         )
         self._emit(pod, actions.Event("Started", "Container started", container=wanted.name))
+        if settling is not None:  # at once: the rest of this plan may take long
+            self._call_post_start(pod, running.id)
 
     def _call_post_start(self, pod: desired.DesiredPod, attempt: records.AttemptId) -> None:
         hook = pod.container(attempt.container).lifecycle.post_start
