@@ -15,7 +15,7 @@ from e2e.cluster import wait_until
 from e2e.namespaces import Namespace
 
 DOCS = Path(__file__).parent.parent / "docs/metrics.md"
-_OURS = ("wasm_node_", "prober_")
+_OURS = ("wasm_node_", "prober_", "kubelet_")
 
 
 def test_the_docs_list_every_metric(namespace: Namespace, web: str, port: int) -> None:
