@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit import summing
 from wasm_node.agent.model import (
     desired,
     environment,
@@ -12,7 +13,6 @@ from wasm_node.agent.model import (
     observed,
     parsing,
     requests,
-    taken,
 )
 from wasm_node.agent.plan import admission, preemption
 from wasm_node.protocol import records
@@ -70,7 +70,7 @@ def _admit(
 ) -> observed.Rejected | admission.Lacking | None:
     """Judge a pod that comes to those of the others that have a place."""
     there = [each for each in others if admission.has_place(each, observed.ObservedPod(1.0))]
-    return admission.admit(pod, taken.by(there, pod), ROOM, on)
+    return admission.admit(pod, summing.taken_by(there, pod), ROOM, on)
 
 
 @pytest.mark.parametrize(

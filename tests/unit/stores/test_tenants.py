@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit import summing
 from wasm_node.agent.model import desired, ids, observed, parsing, taken
 from wasm_node.agent.plan import admission
 from wasm_node.agent.stores import pods, tenants
@@ -143,7 +144,7 @@ def test_what_is_kept_is_what_there_is(steps: list[_Step], newcomer: desired.Des
 
         assert sorted(x.ref for x in bed.kept) == sorted(x.ref for x in there)
         for each in (newcomer, *there):
-            assert _plain(bed.kept.beside(each)) == _plain(taken.by(there, each))
+            assert _plain(bed.kept.beside(each)) == _plain(summing.taken_by(there, each))
     if bed.reserved is None:
         assert _plain(bed.more().beside(newcomer)) == _plain(bed.kept.beside(newcomer))
 

@@ -62,6 +62,8 @@ async def await_heir(lock: statedir.Lock, within_s: float, clock: interfaces.Clo
     A DaemonSet that surges makes another pod as soon as one is deleted, while
     that still runs (podsShouldBeOnNode of daemon_controller.go).
     """
+    if within_s > 0:
+        log.info("Waiting for the next agent to stand by, for %g s at most", within_s)
     until = clock.monotonic() + within_s
     while clock.monotonic() < until and not await asyncio.to_thread(lock.heir):
         await clock.sleep(_LOOK_S)

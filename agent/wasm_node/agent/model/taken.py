@@ -1,7 +1,7 @@
 """What pods have of a node together, as far as it matters to one that comes."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from wasm_node.agent.model import desired, ids, manifest, requests
@@ -42,11 +42,3 @@ def key(port: manifest.Port) -> PortKey:
 def held(pod: desired.DesiredPod) -> Iterator[Held]:
     """Iterate over what a pod has of the host's ports."""
     return (Held(each, pod.ref) for each in pod.host_ports())
-
-
-def by(others: Iterable[desired.DesiredPod], pod: desired.DesiredPod) -> Taken:
-    """Return what others have, summed anew; `stores.tenants` keeps the sums."""
-    there = [each for each in others if each.ref.uid != pod.ref.uid]
-    wanted = {key(each) for each in pod.host_ports()}
-    ports = [each for other in there for each in held(other) if key(each.port) in wanted]
-    return Taken(len(there), sum((each.asks for each in there), requests.NOTHING), ports)
