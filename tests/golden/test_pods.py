@@ -79,7 +79,7 @@ def _container(name: str, told: dict[str, Any]) -> observed.ObservedContainer:
             for number, name in told.get("made_of", {}).items()
         },
         replaced=told.get("replaced"),
-        reset=told.get("reset"),
+        resets=tuple(told.get("resets", ())),
     )
 
 

@@ -101,3 +101,14 @@ def test_after_a_start_the_image_is_fetched_anew() -> None:
     after = adopt.started(before, _running(0))
 
     assert observed.ObservedContainer(current=_running(0)) == after
+
+
+def test_resets_are_known_of_the_last_two_attempts() -> None:
+    """Of the newest, which may still run, and of that in `lastState`."""
+    pod = observed.ObservedPod(started_at=0.0)
+    found = []
+    for attempt in (0, 0, 1, 4):
+        pod = adopt.reset(pod, [records.AttemptId("u1", "main", attempt)])
+        found.append(pod.container("main").resets)
+
+    assert found == [(0,), (0,), (0, 1), (1, 4)]

@@ -75,8 +75,8 @@ FAILING = st.one_of(
 def _observed(
     current: observed.Fact | None, reset_ago: int | None, **known: Any
 ) -> observed.ObservedContainer:
-    reset = None if current is None or reset_ago is None else current.id.attempt - reset_ago
-    return observed.ObservedContainer(current=current, reset=reset, **known)
+    resets = () if current is None or reset_ago is None else (current.id.attempt - reset_ago,)
+    return observed.ObservedContainer(current=current, resets=resets, **known)
 
 
 CONTAINERS = st.builds(
@@ -148,7 +148,7 @@ def test_acting_settles(policy: str, container: observed.ObservedContainer) -> N
                 case actions.NoteReplaced(attempt=noted):
                     container = dataclasses.replace(container, replaced=noted.attempt)
                 case actions.NoteReset(attempts=(noted,)):
-                    container = dataclasses.replace(container, reset=noted.attempt)
+                    container = dataclasses.replace(container, resets=(noted.attempt,))
                 case actions.LookAgain(at=at):
                     assert at > now
                     now = at

@@ -78,5 +78,5 @@ def test_a_reset_is_of_all_containers_or_of_none(kept: checkpoint.Checkpoints) -
     found = kept.load(REF.uid)
 
     assert found is not None
-    assert {name: each.reset for name, each in found.containers.items()} == {"a": 0, "b": 3}
+    assert {name: each.resets for name, each in found.containers.items()} == {"a": (0,), "b": (3,)}
     assert found.container("a").made_of[0].image == "a"

@@ -161,8 +161,9 @@ class ObservedContainer:
         made_of: the image of each attempt; of the last few.
         replaced: the attempt that is stopped to make way for the next, which
             follows it however it ends.
-        reset: the attempt that was the newest when all containers of the pod
-            were to restart: the pod goes on as if this had never been.
+        resets: those attempts that were the newest when all containers of the
+            pod were to restart: it goes on as if they had never been. The last
+            two.
     """
 
     current: Fact | None = None
@@ -175,12 +176,12 @@ class ObservedContainer:
     unsettled: bool = False
     made_of: Mapping[int, Made] = dataclasses.field(default_factory=dict)
     replaced: int | None = None
-    reset: int | None = None
+    resets: tuple[int, ...] = ()
 
     @property
     def is_reset(self) -> bool:
         """Whether its newest attempt has no part in the pod any more."""
-        return self.current is not None and self.current.id.attempt == self.reset
+        return self.current is not None and self.current.id.attempt in self.resets
 
     @property
     def settles(self) -> bool:

@@ -67,9 +67,9 @@ def reset(
     """Return the pod as one that begins anew after these attempts."""
     after = dict(before.containers)
     for each in attempts:
-        after[each.container] = dataclasses.replace(
-            before.container(each.container), reset=each.attempt
-        )
+        known = before.container(each.container)
+        resets = tuple(dict.fromkeys((*known.resets, each.attempt)))
+        after[each.container] = dataclasses.replace(known, resets=resets[-2:])
     return dataclasses.replace(before, containers=after)
 
 

@@ -126,7 +126,7 @@ def _makes_way(
 
 def _before(seen: observed.ObservedContainer) -> observed.Ended | None:
     """Return the ending before the newest, if a kubelet still knew of it."""
-    return None if seen.last is None or seen.last.id.attempt == seen.reset else seen.last
+    return None if seen.last is None or seen.last.id.attempt in seen.resets else seen.last
 
 
 def failed(
@@ -169,7 +169,7 @@ def is_followed(
     not within its back-off. What is no more since its pod begins anew is
     followed, too.
     """
-    whatever = seen.reset == ended.id.attempt or _makes_way(wanted, seen, ended)
+    whatever = ended.id.attempt in seen.resets or _makes_way(wanted, seen, ended)
     return whatever or wants_restart(wanted, ended)
 
 

@@ -348,7 +348,7 @@ def _ended_so(seen: observed.ObservedContainer, ended: observed.Ended) -> podsta
     That is in a kubelet's words, who has them for all others, too, as it
     removes them. How those have ended is known here.
     """
-    if ended.id.attempt == seen.reset and ended.exit.ended_by is records.EndedBy.STOP:
+    if ended.id.attempt in seen.resets and ended.exit.ended_by is records.EndedBy.STOP:
         exit_so = dataclasses.replace(ended.exit, code=137, reason=_RESET, message=_REMOVED)
         ended = dataclasses.replace(ended, exit=exit_so)
     return _terminated(ended)

@@ -26,7 +26,7 @@ class _Container(msgspec.Struct, frozen=True):
     backoff_s: float
     made_of: dict[int, observed.Made] = {}
     replaced: int | None = None
-    reset: int | None = None
+    resets: tuple[int, ...] = ()
     settling: int | None = None
     unsettled: bool = False
 
@@ -37,7 +37,7 @@ class _Container(msgspec.Struct, frozen=True):
             backoff_s=seen.backoff_s,
             made_of=dict(seen.made_of),
             replaced=seen.replaced,
-            reset=seen.reset,
+            resets=seen.resets,
             settling=seen.settling,
             unsettled=seen.unsettled,
         )
@@ -48,7 +48,7 @@ class _Container(msgspec.Struct, frozen=True):
             backoff_s=self.backoff_s,
             made_of=self.made_of,
             replaced=self.replaced,
-            reset=self.reset,
+            resets=self.resets,
             settling=self.settling,
             unsettled=self.unsettled,
         )
