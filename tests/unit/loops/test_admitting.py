@@ -534,14 +534,21 @@ async def test_who_has_to_end_is_not_worked_out_on_the_event_loop(bed: Bed) -> N
     assert "choose" not in calls
 
 
-async def test_the_place_is_taken_while_that_is_worked_out(bed: Bed) -> None:
-    """Who comes meanwhile does not get what others give back by themselves."""
-    bed.room = ONE
-    victim = bed.run("victim", restartPolicy="Never")
+@contextlib.contextmanager
+def _working_out() -> Iterator[threading.Event]:
+    """Keep who has to end from being worked out, until an event is set."""
     busy = threading.Event()
     with futures.ThreadPoolExecutor(1) as threads:
         asyncio.get_running_loop().set_default_executor(threads)
         threads.submit(busy.wait)
+        yield busy
+
+
+async def test_the_place_is_taken_while_that_is_worked_out(bed: Bed) -> None:
+    """Who comes meanwhile does not get what others give back by themselves."""
+    bed.room = ONE
+    victim = bed.run("victim", restartPolicy="Never")
+    with _working_out() as busy:
         async with asyncio.TaskGroup() as group:
             coming = group.create_task(bed.take_in(pod(**CRITICAL)))
             await settle()
@@ -560,10 +567,7 @@ async def test_who_has_ended_meanwhile_is_told_nothing(bed: Bed) -> None:
     """Work that is done well has not failed, whoever was to come for it."""
     bed.room = ONE
     victim = bed.run("victim", restartPolicy="Never")
-    busy = threading.Event()
-    with futures.ThreadPoolExecutor(1) as threads:
-        asyncio.get_running_loop().set_default_executor(threads)
-        threads.submit(busy.wait)
+    with _working_out() as busy:
         async with asyncio.TaskGroup() as group:
             coming = group.create_task(bed.take_in(pod(**CRITICAL)))
             await settle()

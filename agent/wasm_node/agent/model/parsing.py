@@ -31,6 +31,7 @@ Read = TypeVar("Read")
 
 _TERMINAL = ("Succeeded", "Failed")
 _DEFAULT_GRACE_S = 30.0
+_EPHEMERAL = "ephemeralContainers"
 _OF_AN_OUTLINE = (
     "activeDeadlineSeconds",
     "priority",
@@ -38,7 +39,6 @@ _OF_AN_OUTLINE = (
     "terminationGracePeriodSeconds",
     "tolerations",
 )
-_EPHEMERAL = "ephemeralContainers"
 _OF_A_CONTAINER = ("name", "image", "resources", "restartPolicy")
 """What decides whether and how a pod may be here; it must not fail for less."""
 

@@ -129,19 +129,16 @@ def to_reset(pod: desired.DesiredPod, seen: observed.ObservedPod) -> tuple[recor
     return tuple(each.current.id for each in known.values() if each.current is not None)
 
 
-def left_of_reset(
-    pod: desired.DesiredPod, seen: observed.ObservedPod
-) -> Iterator[observed.Running]:
-    """Yield what still runs of a pod that was reset, first what ends first."""
-    for each in pod.containers + pod.init_containers:
-        known = seen.container(each.name)
-        if known.is_reset and isinstance(known.current, observed.Running):
-            yield known.current
+def left_of_reset(pod: desired.DesiredPod, seen: observed.ObservedPod) -> list[observed.Running]:
+    """List what still runs of a pod that was reset, first what ends first."""
+    known = [seen.container(each.name) for each in pod.containers + pod.init_containers]
+    reset = (each.current for each in known if each.is_reset)
+    return [each for each in reset if isinstance(each, observed.Running)]
 
 
 def is_resetting(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool:
     """Say whether all its containers are to restart, and not all have ended."""
-    return bool(to_reset(pod, seen)) or any(True for _ in left_of_reset(pod, seen))
+    return bool(to_reset(pod, seen) or left_of_reset(pod, seen))
 
 
 def begins_anew(pod: desired.DesiredPod, seen: observed.ObservedPod) -> bool:

@@ -9,7 +9,6 @@ plan may count on an earlier one having succeeded.
 """
 
 import dataclasses
-import itertools
 from collections.abc import Iterator
 
 from wasm_node.agent.model import actions, desired, observed
@@ -97,7 +96,7 @@ def _end_for_reset(
 
     That is no time for a preStop hook (killContainer). The word is a kubelet's.
     """
-    for each in itertools.islice(order.left_of_reset(wanted, seen), 1):
+    for each in order.left_of_reset(wanted, seen)[:1]:
         yield actions.StopContainer(each.id, 0.0, "killing")
 
 

@@ -208,7 +208,7 @@ def is_expected(wanted: desired.DesiredContainer, ended: observed.Ended) -> bool
     Rules go first, then the policy (ContainerShouldRestart, KEP-5307). It lets
     no status go back from any other ending (ValidateContainerStateTransition).
     """
-    if any(rule.matches(ended.exit.code) for rule in wanted.restart_rules):
+    if wanted.restart_rule(ended.exit.code) is not None:
         return True
     match wanted.restart:
         case desired.RestartPolicy.ALWAYS:
